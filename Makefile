@@ -1,0 +1,112 @@
+# rivet-runnerd. `make run` tries it, `make test` proves it, `make help` lists the rest.
+#
+# Knobs: CC, SAN=asan|tsan, BUILD (where everything built goes), V=1 (show commands),
+# PREFIX, DESTDIR (install), FUZZ_SECONDS, WERROR= (empty: warnings do not fail).
+
+CC ?= gcc
+SAN ?=
+V ?=
+WERROR ?= -Werror
+BUILD ?= build$(if $(SAN),/$(SAN))
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 20
+PYTHON ?= /usr/bin/python3
+VERSION := 0.1.0
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)	$(2)")
+
+PKGS := libuv jansson libsystemd sqlite3
+# Debian 13 and later have llhttp as a library, Debian 12 its sources, which are only safe when strict.
+LLHTTP_PC := $(shell pkg-config --exists libllhttp 2>/dev/null && echo libllhttp)
+LLHTTP_SRC := $(if $(LLHTTP_PC),,/usr/share/llhttp)
+PKGS += $(LLHTTP_PC)
+
+PKG_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null)) $(if $(LLHTTP_SRC),-isystem /usr/share/include/llhttp)
+PKG_LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wformat=2 -Wvla -Wswitch-enum -Wimplicit-fallthrough \
+	-Wnull-dereference -Wdouble-promotion
+IS_CLANG := $(shell $(CC) --version 2>/dev/null | grep -c clang)
+ifeq ($(IS_CLANG),0)
+WARN += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wjump-misses-init
+else
+WARN += -Wno-gnu-statement-expression
+endif
+
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+LDHARDEN := -pie -Wl,-z,relro,-z,now
+OPT := -O2 -g
+ifeq ($(SAN),asan)
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPT := -O1 -g
+else ifeq ($(SAN),tsan)
+SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
+OPT := -O1 -g
+else
+HARDEN += -D_FORTIFY_SOURCE=3
+endif
+
+CFLAGS ?=
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DRUNNERD_VERSION='"$(VERSION)"' -Isrc $(PKG_CFLAGS) $(OPT) $(WARN) $(WERROR) $(HARDEN) $(SANFLAGS) -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
+LIBS = $(PKG_LIBS) -lpthread
+
+SRC := $(filter-out src/ctl/% src/main.c,$(wildcard src/*/*.c))
+OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
+LLHTTP_OBJ := $(if $(LLHTTP_SRC),$(patsubst %,$(BUILD)/obj/llhttp/%.o,api http llhttp))
+LIB := $(BUILD)/librunnerd.a
+
+TESTLIB_SRC := $(wildcard tests/lib/*.c)
+TESTLIB_OBJ := $(TESTLIB_SRC:tests/%.c=$(BUILD)/obj/tests/%.o)
+UNIT_SRC := $(wildcard tests/unit/*/test_*.c tests/sim/test_*.c)
+UNIT_BIN := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
+
+.PHONY: all deps run test test-unit test-e2e lint fuzz bench install uninstall clean help format
+all: $(BUILD)/rivet-runnerd
+
+help:
+	@echo "make            build $(BUILD)/rivet-runnerd"
+	@echo "make run        install what is missing, build, run the counter example"
+	@echo "make test       install what is missing, build, run every test (SAN=asan|tsan, CC=clang)"
+	@echo "make deps lint fuzz bench install uninstall clean format"
+
+$(BUILD)/obj/%.o: src/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/obj/llhttp/%.o: /usr/share/llhttp/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -DLLHTTP_STRICT_MODE=1 -isystem /usr/share/include/llhttp $(OPT) $(HARDEN) $(SANFLAGS) -w -c -o $@ $<
+
+$(LIB): $(OBJ) $(LLHTTP_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/rivet-runnerd: $(BUILD)/obj/main.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(BUILD)/obj/main.o $(LIB) $(LIBS)
+
+$(BUILD)/obj/tests/%.o: tests/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -Itests -c -o $@ $<
+
+# Each unit test is one program; `make $(BUILD)/tests/unit/base/test_buf` builds one.
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB_OBJ) $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(TESTLIB_OBJ) $(LIB) -lcmocka $(LIBS)
+
+test-unit: $(UNIT_BIN)
+	$(Q)tests/run-unit $(UNIT_BIN)
+
+clean:
+	rm -rf build
+
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

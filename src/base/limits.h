@@ -1,0 +1,71 @@
+/* Every compile-time bound, with its reason. A bound that an operator may want
+ * to move is a setting instead (app/config.def). */
+#pragma once
+
+/* HTTP, both as server and as client of workers. */
+#define LIMIT_HTTP_HEAD_BYTES (32 * 1024)  /* request or status line with all fields */
+#define LIMIT_HTTP_FIELDS 100              /* fields in a head */
+#define LIMIT_HTTP_TARGET_BYTES (8 * 1024) /* public listeners; browsers and proxies stop there too */
+#define LIMIT_RUNTIME_TARGET_BYTES \
+	(24 * 1024) /* a 2046-byte key percent-encoded three times over, and a range of two */
+#define LIMIT_HTTP_TRAILER_BYTES (8 * 1024)
+#define LIMIT_HTTP_CHUNK_LINE_BYTES 256 /* chunk size with extensions, CVE-2024-22019 */
+#define LIMIT_HTTP_HEAD_MS (10 * 1000)  /* slow-head attack */
+#define LIMIT_HTTP_IDLE_MS (75 * 1000)  /* keep-alive between requests */
+#define LIMIT_HTTP_LINGER_MS 2000       /* reading what a refused client still sends, so that it sees the answer */
+#define LIMIT_HTTP_HALF_CLOSE_MS 1000   /* a client that closed its sending side may still get this answer */
+#define LIMIT_HTTP_CONNS 16384          /* client connections of one listener */
+
+/* Streams. */
+#define LIMIT_STREAM_READ_BYTES (64 * 1024)  /* one read */
+#define LIMIT_STREAM_QUEUE_HIGH (256 * 1024) /* stop reading the other side above */
+#define LIMIT_STREAM_QUEUE_LOW (64 * 1024)   /* read on below */
+#define LIMIT_STREAM_QUEUE_MAX                                                                \
+	(48 * 1024 * 1024) /* hard end: the writer ignored back-pressure; > one 32 MiB answer \
+			    */
+
+/* Bodies. */
+#define LIMIT_API_BODY_BYTES (2 * 1024 * 1024)     /* REST calls, as the engine */
+#define LIMIT_RUNTIME_BODY_BYTES (8 * 1024 * 1024) /* a full batch in base64 JSON, with room */
+#define LIMIT_ENGINE_BODY_BYTES (20 * 1024 * 1024) /* the engine's bound on either body */
+
+/* Workers. */
+#define LIMIT_WORKER_CONNS 256    /* connections to one worker */
+#define LIMIT_WORKER_QUEUE 4096   /* exchanges waiting for one of them */
+#define LIMIT_WORKER_IDLE_MS 1000 /* servers close idle connections early; never reuse an older one */
+#define LIMIT_WORKER_BACKLOG 1024
+#define LIMIT_WORKER_RUNTIME_CALLS 256  /* runtime calls open per worker */
+#define LIMIT_WORKER_RUNTIME_CONNS 1024 /* connections to one runtime socket */
+#define LIMIT_ALARM_CALL_MS (60 * 1000)
+#define LIMIT_OUTPUT_LINE_BYTES (8 * 1024) /* longer worker output is cut into several records */
+#define LIMIT_OUTPUT_TAIL_LINES 20         /* stderr lines kept for the start failure message */
+#define LIMIT_OUTPUT_TAIL_BYTES (4 * 1024)
+#define LIMIT_OUTPUT_LINES_PER_S 2000 /* per worker; the rest is counted and said */
+#define LIMIT_SOCKET_PATH_BYTES 107   /* sun_path */
+
+/* Actors. */
+#define LIMIT_ACTORS 16384        /* not asleep at once */
+#define LIMIT_ACTOR_WAITING 1000  /* exchanges waiting for one actor */
+#define LIMIT_ACTOR_KEEP_AWAKE 64 /* leases of one actor */
+#define LIMIT_KEEP_AWAKE_MS (60 * 60 * 1000)
+#define LIMIT_EXCHANGES 65536 /* requests and WebSockets in flight */
+#define LIMIT_ACTOR_INPUT_BYTES (4 * 1024 * 1024)
+#define LIMIT_ACTOR_KEY_BYTES 1024
+#define LIMIT_ACTOR_NAME_BYTES 512
+
+/* Key-value state: the engine's, in both modes. */
+#define LIMIT_KV_KEY_BYTES 2046
+#define LIMIT_KV_VALUE_BYTES 131072
+#define LIMIT_KV_BATCH_KEYS 128
+#define LIMIT_KV_BATCH_BYTES 999424 /* keys counted with 2 more each */
+#define LIMIT_KV_LIST_ENTRIES 16384
+#define LIMIT_KV_LIST_BYTES (4 * 1024 * 1024)
+
+/* Store. */
+#define LIMIT_STORE_QUEUE 65536 /* jobs waiting for the disk */
+#define LIMIT_STORE_BATCH 1024  /* jobs in one transaction */
+#define LIMIT_STORE_BATCH_BYTES (16 * 1024 * 1024)
+
+/* WebSockets. */
+#define LIMIT_WS_MESSAGE_BYTES (32 * 1024 * 1024) /* the engine's bound on a message and a frame */
+#define LIMIT_WS_CLOSE_MS 2000                    /* waiting for the peer's close frame */

@@ -1,0 +1,50 @@
+/* The log: the only writer of stderr once the daemon runs.
+ *
+ * A record is a level, a sentence and typed fields. Ranks 0 to 2 never log;
+ * above them an error is logged once, where it stops. Text from strangers is
+ * escaped, so one record is always one line. No secret is ever a field. */
+#pragma once
+
+#include "base/slice.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_TRACE };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNAL };
+
+struct log_field {
+	const char *key; /* lower snake case, a literal */
+	struct slice text;
+	int64_t number;
+	enum { LOG_FIELD_TEXT, LOG_FIELD_NUMBER } kind;
+};
+
+#define LOG_STR(k, s) ((struct log_field){.key = (k), .text = slice_str(s), .kind = LOG_FIELD_TEXT})
+#define LOG_SLICE(k, s) ((struct log_field){.key = (k), .text = (s), .kind = LOG_FIELD_TEXT})
+#define LOG_NUM(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v), .kind = LOG_FIELD_NUMBER})
+
+/* Where records go. Called once at start; again to change level or file.
+ * fd is borrowed (stderr or an opened log file). */
+void log_setup(enum log_level level, enum log_format format, int fd);
+void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
+
+/* Writes one record. `fields` may be NULL when n is 0. A write that fails is
+ * counted (log_dropped), never retried, never blocks longer than the write. */
+void log_record(enum log_level level, struct slice msg, const struct log_field *fields, size_t n);
+uint64_t log_dropped(void);
+
+/* The everyday form: LOG(WARN, "worker ended", LOG_STR("worker", id), LOG_NUM("code", 1)).
+ * The sentence is a literal; variable parts are fields, at least one. */
+#define LOG(lvl, msg, ...)                                                                                 \
+	do {                                                                                               \
+		if (log_wants(LOG_LEVEL_##lvl)) {                                                          \
+			const struct log_field log_fields_[] = {__VA_ARGS__};                              \
+			log_record(LOG_LEVEL_##lvl, SLICE_LIT(msg), log_fields_, ARRAY_SIZE(log_fields_)); \
+		}                                                                                          \
+	} while (0)
+
+/* Without fields. */
+#define LOG_PLAIN(lvl, msg)                                                   \
+	do {                                                                  \
+		if (log_wants(LOG_LEVEL_##lvl))                               \
+			log_record(LOG_LEVEL_##lvl, SLICE_LIT(msg), NULL, 0); \
+	} while (0)
