@@ -60,19 +60,19 @@ static void put_time(struct buf *b)
 	buf_addf(b, ".%03dZ", (int)(now % 1000));
 }
 
-/* Length of the well-formed UTF-8 sequence at s, or 0. */
-static size_t utf8_length(struct slice s)
+/* Length of the well-formed UTF-8 sequence in the n > 0 bytes at p, or 0. */
+static size_t utf8_length(const uint8_t *p, size_t room)
 {
-	uint8_t c = s.p[0];
+	uint8_t c = p[0];
 	size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-	if (n == 0 || n > s.n)
+	if (n == 0 || n > room)
 		return 0;
 	for (size_t i = 1; i < n; i++) {
-		if ((s.p[i] & 0xc0) != 0x80)
+		if ((p[i] & 0xc0) != 0x80)
 			return 0;
 	}
-	if ((c == 0xe0 && s.p[1] < 0xa0) || (c == 0xed && s.p[1] > 0x9f) || (c == 0xf0 && s.p[1] < 0x90) ||
-	    (c == 0xf4 && s.p[1] > 0x8f))
+	if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f) || (c == 0xf0 && p[1] < 0x90) ||
+	    (c == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return n;
 }
@@ -82,7 +82,7 @@ static void put_escaped(struct buf *b, struct slice s)
 {
 	for (size_t i = 0; i < s.n;) {
 		uint8_t c = s.p[i];
-		size_t n = utf8_length(slice_from(s, i));
+		size_t n = utf8_length(s.p + i, s.n - i);
 		if (c == '"' || c == '\\') {
 			buf_add_byte(b, '\\');
 			buf_add_byte(b, c);
