@@ -1,0 +1,149 @@
+"""Fixtures, the time limit of a test, logs kept on failure, and the closing count."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from lib.daemon import ROOT, Daemon
+from lib.wait import SCALE
+from lib.worker import WORKERS, Trace, type_of
+
+DEADLINE = 60
+KEPT_LOGS = os.environ.get("RIVET_E2E_LOGS", os.path.join(ROOT, "build", "e2e-logs"))
+
+
+class TestTimeout(Exception):
+    """A test took longer than it may."""
+
+    __test__ = False
+
+
+# ---- time limit ----
+
+def _limit(item):
+    mark = item.get_closest_marker("deadline")
+    return (mark.args[0] if mark else DEADLINE) * SCALE
+
+
+def _limited(item):
+    seconds = _limit(item)
+
+    def on_alarm(_number, _frame):
+        raise TestTimeout(f"took longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item):
+    yield from _limited(item)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    yield from _limited(item)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    yield from _limited(item)
+
+
+# ---- markers, logs, closing count ----
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed:
+        return
+    for daemon in getattr(item, "daemons", []):
+        report.sections.append(("daemon log", daemon.log_tail(60)))
+        _keep_logs(item, daemon)
+
+
+def _keep_logs(item, daemon):
+    place = os.path.join(KEPT_LOGS, re.sub(r"[^A-Za-z0-9_.-]+", "_", item.nodeid))
+    os.makedirs(place, exist_ok=True)
+    for name in os.listdir(daemon.tmp):
+        if name.endswith((".log", ".json", ".jsonl")):
+            shutil.copy(os.path.join(daemon.tmp, name), place)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    count = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
+    config.closing_line = (f"{count['passed']} passed, {count['failed'] + count['error']} failed, "
+                           f"{count['skipped']} skipped")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    if hasattr(config, "closing_line"):
+        print(config.closing_line, flush=True)
+
+
+# ---- fixtures ----
+
+@pytest.fixture
+def make_daemon(request, tmp_path):
+    """Starts daemons for this test; each is stopped and judged when the test is over."""
+    request.node.daemons = made = []
+
+    def make(config=None, *args, **options):
+        place = tmp_path / f"d{len(made)}" if made else tmp_path
+        place.mkdir(exist_ok=True)
+        wanted = options.pop("start", True)
+        daemon = Daemon(place, config, *args, start=False, **options)
+        made.append(daemon)
+        if wanted:
+            daemon.start()
+        return daemon
+
+    yield make
+    failures = []
+    for daemon in reversed(made):
+        try:
+            daemon.close()
+        except AssertionError as failure:
+            failures.append(str(failure))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def trace(tmp_path):
+    """What the workers of this test have written down about their own lives."""
+    return Trace(tmp_path / "trace.jsonl")
+
+
+@pytest.fixture
+def probe(make_daemon, trace):
+    """Starts a daemon with one actor type, `probe`; settings of the type as arguments."""
+    def make(daemon_options=None, config=None, argv=(), **settings):
+        whole = dict(config or {})
+        whole["actors"] = {"probe": type_of("probe.py", *argv, trace=trace, **settings)}
+        return make_daemon(whole, **(daemon_options or {}))
+    return make
+
+
+@pytest.fixture(scope="session")
+def inspect_binary(tmp_path_factory):
+    """The C worker that answers with the raw state of its process."""
+    place = str(tmp_path_factory.mktemp("bin") / "inspect")
+    subprocess.run(["cc", "-O1", "-Wall", "-o", place, os.path.join(WORKERS, "inspect.c")], check=True)
+    return place
