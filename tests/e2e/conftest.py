@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -141,9 +142,33 @@ def probe(make_daemon, trace):
     return make
 
 
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory):
+    """One daemon for a whole file, whose actors stay awake; for tests that need no start of their own."""
+    place = tmp_path_factory.mktemp("calm")
+    kept = Trace(place / "trace.jsonl")
+    types = {"probe": type_of("probe.py", trace=kept, sleep_after="never"),
+             "other": type_of("probe.py", trace=kept, sleep_after="never")}
+    with Daemon(place, {"actors": types}) as daemon:
+        daemon.trace = kept
+        yield daemon
+
+
+@pytest.fixture
+def actor(calm, request):
+    """A running actor of its own for this test."""
+    request.node.daemons = [calm]
+    made = calm.create("probe", f"{request.node.name}-{os.getpid()}"[:200])
+    yield made
+    made.destroy()
+
+
 @pytest.fixture(scope="session")
-def inspect_binary(tmp_path_factory):
-    """The C worker that answers with the raw state of its process."""
-    place = str(tmp_path_factory.mktemp("bin") / "inspect")
-    subprocess.run(["cc", "-O1", "-Wall", "-o", place, os.path.join(WORKERS, "inspect.c")], check=True)
-    return place
+def inspect_binary():
+    """The C worker that answers with the raw state of its process; any user may run it."""
+    place = tempfile.mkdtemp(prefix="rr-inspect-")
+    os.chmod(place, 0o755)
+    binary = os.path.join(place, "inspect")
+    subprocess.run(["cc", "-O1", "-Wall", "-o", binary, os.path.join(WORKERS, "inspect.c")], check=True)
+    yield binary
+    shutil.rmtree(place)

@@ -89,7 +89,8 @@ class Daemon:
     """Starts the daemon and stays with it until close(), which tells whether it behaved."""
 
     def __init__(self, tmp_path, config=None, args=(), env=None, actor=None, *, wrap=(),
-                 listen="127.0.0.1:0", admin_listen="127.0.0.1:0", data_dir=None, token=None, start=True):
+                 wrap_forks=False, listen="127.0.0.1:0", admin_listen="127.0.0.1:0", data_dir=None, token=None,
+                 start=True):
         self.tmp = str(tmp_path)
         self.short = tempfile.mkdtemp(prefix="rr-")
         os.chmod(self.short, 0o711)
@@ -101,6 +102,7 @@ class Daemon:
         self.env = dict(env or {})
         self.actor = actor
         self.wrap = list(wrap)
+        self.wrap_forks = wrap_forks
         self.listen = listen
         self.admin_listen = admin_listen
         self.token = token
@@ -190,8 +192,8 @@ class Daemon:
 
     @property
     def pid(self):
-        """The daemon's own process id, also below a wrapper such as unshare."""
-        if not self.wrap:
+        """The daemon's own process id, also below a wrapper that forks, such as unshare."""
+        if not self.wrap_forks:
             return self.proc.pid
         found = procs.children(self.proc.pid)
         return found[0] if found else None
@@ -200,14 +202,14 @@ class Daemon:
     def running(self):
         return self.proc is not None and self.proc.poll() is None
 
-    def signal(self, number):
+    def send_signal(self, number):
         os.kill(self.pid, number)
 
     def wait_exit(self, timeout=40):
         return self.proc.wait(timeout * SCALE)
 
     def stop(self, sig=signal.SIGTERM, timeout=40):
-        self.signal(sig)
+        self.send_signal(sig)
         return self.wait_exit(timeout)
 
     def kill(self):

@@ -129,10 +129,3 @@ class WsClient:
 def close_of(payload):
     return (struct.unpack("!H", payload[:2])[0], payload[2:].decode()) if payload else (None, "")
 
-
-def fields_of(report):
-    """Header fields of a probe's report as a map of lower-case name to list of values."""
-    found = {}
-    for name, value in report["headers"]:
-        found.setdefault(name.lower(), []).append(value)
-    return found
