@@ -10,6 +10,9 @@
 	(24 * 1024) /* a 2046-byte key percent-encoded three times over, and a range of two */
 #define LIMIT_HTTP_TRAILER_BYTES (8 * 1024)
 #define LIMIT_HTTP_CHUNK_LINE_BYTES 256 /* chunk size with extensions, CVE-2024-22019 */
+#define LIMIT_HTTP_EMPTY_LINES 4        /* before a request line; robustness, not a pastime */
+#define LIMIT_HTTP_CONNECTION_NAMES 32  /* fields named in Connection; each is compared with all */
+#define LIMIT_HTTP_INTERIM 32           /* 1xx answers before a final one */
 #define LIMIT_HTTP_HEAD_MS (10 * 1000)  /* slow-head attack */
 #define LIMIT_HTTP_IDLE_MS (75 * 1000)  /* keep-alive between requests */
 #define LIMIT_HTTP_LINGER_MS 2000       /* reading what a refused client still sends, so that it sees the answer */
