@@ -24,14 +24,19 @@ void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg);
 /* 0 or -errno. */
 int loop_open(struct loop **ret);
 
-/* Runs until loop_stop and then until nothing is alive, or returns at once when stopped twice. */
+/* Runs until loop_stop and then until no handle is open and no task is posted (armed timers do not hold it up), or
+ * returns at once when stopped twice. May be called again. */
 void loop_run(struct loop *l);
 
-/* Makes loop_run return after this turn. */
+/* Makes loop_run return after this turn or, while handles are open, after the last of them has closed. The second
+ * call in one loop_run: after this turn. */
 void loop_stop(struct loop *l);
 
-/* Frees the loop. Returns the number of handles still alive (0 is the only good answer) and, when not 0,
- * appends what they are to `report`; the loop is then leaked on purpose. */
+/* One turn, waiting for something to happen unless tasks are posted. For tests; loop_run is made of it. */
+void loop_turn(struct loop *l);
+
+/* Frees the loop. Returns the number of handles still open and timers still armed (0 is the only good answer) and,
+ * when not 0, appends what they are to `report`; the loop is then leaked on purpose. */
 size_t loop_close(struct loop *l, struct buf *report);
 
 /* Runs the task in the coming tick; posting a posted task does nothing. Tasks posted by tasks run in the next turn,
@@ -52,8 +57,11 @@ void loop_on_wake(struct loop *l, void (*fn)(void *arg), void *arg);
 int loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo), void *arg);
 void loop_signals_close(struct loop *l);
 
-/* Monotonic milliseconds, read once per turn (cheap), and now. */
-int64_t loop_mono_ms(const struct loop *l);
+/* clock_mono_ms, read once before the callbacks of a turn and once before its tick (cheap). */
+int64_t loop_mono_ms(struct loop *l);
+
+/* Moves the loop's clock forward, for tests of time-outs: loop_mono_ms and all timers jump by ms >= 0. */
+void loop_skew(struct loop *l, int64_t ms);
 
 /* A descriptor watched for reading (pidfds, pipes, notify sockets). The descriptor stays the caller's; keep it
  * open until `closed`. */
