@@ -1,0 +1,34 @@
+import { until } from "./tools.mjs";
+
+export default async function (client, { endpoint }) {
+  const actor = client.demo.getOrCreate(["wake"]);
+  await actor.increment(4);
+  const before = await actor.who();
+
+  async function sleep() {
+    const { id } = before;
+    await fetch(`${endpoint}/actors/${id}/sleep?namespace=default`, {
+      method: "POST", headers: { "content-type": "application/json" }, body: "{}",
+    });
+    await until(async () => {
+      const answer = await fetch(`${endpoint}/actors?namespace=default&actor_ids=${id}`);
+      return (await answer.json()).actors[0].connectable_ts === null;
+    }, "sleep");
+  }
+
+  await sleep();
+  const count = await actor.increment(1);
+  const after = await actor.who();
+
+  const connection = actor.connect();
+  const heard = [];
+  connection.on("newCount", (value) => heard.push(value));
+  await connection.get();
+  await sleep();
+  await until(async () => (await actor.who()).audience === 1, "the connection's return");
+  await connection.get();
+  await actor.increment(1);
+  await until(() => heard.length === 1, "an event after the wake");
+  await connection.dispose();
+  return { before, after, count, heard };
+}
