@@ -9,6 +9,7 @@ set -eu
 serve() {
 	WORKER=$0
 	export WORKER
+	# shellcheck disable=SC2016 # the shell that socat starts expands it
 	exec socat "UNIX-LISTEN:$RIVET_SOCKET,backlog=128,fork" 'SYSTEM:sh \"$WORKER\" answer'
 }
 
@@ -38,7 +39,7 @@ answer() {
 	POST-*-unknown) answer_text '411 Length Required' 'say how long the body is' ;;
 	POST-*)
 		answer_head '200 OK' "$length"
-		head -c "$length" | LC_ALL=C tr a-z A-Z
+		head -c "$length" | LC_ALL=C tr '[:lower:]' '[:upper:]'
 		;;
 	*) answer_text '405 Method Not Allowed' 'GET or POST' ;;
 	esac
