@@ -32,6 +32,10 @@
 #define LIMIT_RUNTIME_BODY_BYTES (8 * 1024 * 1024) /* a full batch in base64 JSON, with room */
 #define LIMIT_ENGINE_BODY_BYTES (20 * 1024 * 1024) /* the engine's bound on either body */
 
+/* JSON of others; parsing recurses per level. */
+#define LIMIT_JSON_BYTES LIMIT_RUNTIME_BODY_BYTES
+#define LIMIT_JSON_DEPTH 64
+
 /* Workers. */
 #define LIMIT_WORKER_CONNS 256    /* connections to one worker */
 #define LIMIT_WORKER_QUEUE 4096   /* exchanges waiting for one of them */

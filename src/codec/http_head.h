@@ -129,7 +129,8 @@ void http_parser_reset(struct http_parser *p, bool head_request, bool upgrade_as
 
 /* Consumes input; *ret_used is how much, also on an outcome. Returns 0 or enum
  * http_outcome. Feeding in any split gives the same events. A head that
- * arrives whole in one input is parsed in place, without a copy. */
+ * arrives whole in one input is parsed in place, without a copy. After a pause feed again, if need be with no bytes.
+ * An outcome other than HTTP_PAUSED stays until reset. No event may feed, reset or free the parser. */
 int http_parser_feed(struct http_parser *p, struct slice in, size_t *ret_used);
 
 /* From inside an event: feed returns HTTP_PAUSED after this event (after the
@@ -137,7 +138,7 @@ int http_parser_feed(struct http_parser *p, struct slice in, size_t *ret_used);
 void http_parser_pause(struct http_parser *p);
 
 /* The connection ended. HTTP_MESSAGE_DONE when that completes an answer framed
- * by its end; 0 when nothing had begun; HTTP_BAD when a message was cut. */
+ * by its end (or the message was complete already); 0 when nothing had begun; HTTP_BAD when a message was cut. */
 int http_parser_eof(struct http_parser *p);
 
 /* True when bytes of a message have been seen since reset. */
@@ -165,7 +166,8 @@ void http_put_last_chunk(struct buf *b);
 
 /* ---- pieces of a target ---- */
 
-/* Percent-decodes into out (appends). False on a bad escape. plus_is_space for form queries. */
+/* Percent-decodes into out (appends). False on a bad escape, with nothing appended. plus_is_space for form queries.
+ * What exceeds out's cap sets out->over. */
 bool http_percent_decode(struct slice in, bool plus_is_space, struct buf *out);
 /* Appends in with everything but unreserved characters (RFC 3986 2.3) as %XX. */
 void http_percent_encode(struct slice in, struct buf *out);

@@ -12,49 +12,56 @@ static int hex_value(uint8_t c)
 
 bool http_percent_decode(struct slice in, bool plus_is_space, struct buf *out)
 {
-	uint8_t *to = buf_reserve(out, in.n);
-	size_t n = 0;
+	size_t escapes = 0;
+	for (size_t i = 0; i < in.n; i++) {
+		if (in.p[i] != '%')
+			continue;
+		if (in.n - i < 3 || hex_value(in.p[i + 1]) < 0 || hex_value(in.p[i + 2]) < 0)
+			return false;
+		escapes++;
+		i += 2;
+	}
+	uint8_t *to = buf_reserve(out, in.n - 2 * escapes);
 	if (to == NULL)
 		return true;
 	for (size_t i = 0; i < in.n; i++) {
 		uint8_t c = in.p[i];
 		if (c == '%') {
-			int high = i + 2 < in.n ? hex_value(in.p[i + 1]) : -1;
-			int low = i + 2 < in.n ? hex_value(in.p[i + 2]) : -1;
-			if (high < 0 || low < 0)
-				return false;
-			c = (uint8_t)(high << 4 | low);
+			c = (uint8_t)(hex_value(in.p[i + 1]) << 4 | hex_value(in.p[i + 2]));
 			i += 2;
 		} else if (c == '+' && plus_is_space) {
 			c = ' ';
 		}
-		to[n++] = c;
+		*to++ = c;
 	}
-	buf_claim(out, n);
+	buf_claim(out, in.n - 2 * escapes);
 	return true;
+}
+
+static bool is_unreserved(uint8_t c)
+{
+	uint8_t low = c | 0x20;
+	return (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 void http_percent_encode(struct slice in, struct buf *out)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	if (in.n > SIZE_MAX / 3) {
-		out->over = true;
-		return;
-	}
-	uint8_t *to = buf_reserve(out, in.n * 3);
 	size_t n = 0;
+	for (size_t i = 0; i < in.n; i++)
+		n += is_unreserved(in.p[i]) ? 1 : 3;
+	uint8_t *to = buf_reserve(out, n);
 	if (to == NULL)
 		return;
 	for (size_t i = 0; i < in.n; i++) {
-		uint8_t c = in.p[i], low = c | 0x20;
-		if ((low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' ||
-		    c == '~') {
-			to[n++] = c;
+		uint8_t c = in.p[i];
+		if (is_unreserved(c)) {
+			*to++ = c;
 			continue;
 		}
-		to[n++] = '%';
-		to[n++] = (uint8_t)hex[c >> 4];
-		to[n++] = (uint8_t)hex[c & 15];
+		*to++ = '%';
+		*to++ = (uint8_t)hex[c >> 4];
+		*to++ = (uint8_t)hex[c & 15];
 	}
 	buf_claim(out, n);
 }

@@ -7,7 +7,8 @@
 #include "base/err.h"
 
 /* Parses one JSON value filling all of `text`; duplicates refused, depth and
- * size bounded. NULL with the reason (line and column) in e. Caller json_decref()s. */
+ * size bounded (LIMIT_JSON_DEPTH, LIMIT_JSON_BYTES). Strings may hold NUL ("\u0000"), names may not.
+ * NULL with the reason (line and column) in e. Caller json_decref()s. */
 json_t *json_field_parse(struct slice text, struct err *e);
 
 /* The object has no other key than those (NULL-terminated list). 0, or -EINVAL naming the stranger in e. */
@@ -24,7 +25,7 @@ void json_put_str(struct buf *out, struct slice s);
 /* Appends a jansson value compactly. */
 void json_put(struct buf *out, const json_t *value);
 
-/* Base64. decode: false on malformed input. url: the URL alphabet; padding optional when decoding, absent when encoding
- * with url. */
+/* Base64 (RFC 4648). decode: false on malformed input, of which nothing is appended. url: the URL alphabet; padding
+ * optional when decoding, absent when encoding with url. What exceeds out's cap sets out->over. */
 void base64_put(struct buf *out, struct slice s, bool url);
 bool base64_get(struct buf *out, struct slice text, bool url);

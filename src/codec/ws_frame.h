@@ -24,6 +24,7 @@ enum ws_close_code {
 	WS_CLOSE_PROTOCOL = 1002,
 	WS_CLOSE_NONE = 1005,
 	WS_CLOSE_ABNORMAL = 1006,
+	WS_CLOSE_BAD_DATA = 1007,
 	WS_CLOSE_POLICY = 1008,
 	WS_CLOSE_TOO_BIG = 1009,
 	WS_CLOSE_ERROR = 1011,
@@ -51,6 +52,7 @@ struct ws_tracker {
 	bool want_mask;   /* true: bytes of a client */
 	bool in_message;  /* between the first and the last frame of a fragmented message */
 	bool close_seen;  /* a whole close frame has passed */
+	uint8_t broken;   /* enum ws_outcome, once there was one: the outcome of every later feed */
 	uint8_t head[14]; /* header bytes gathered so far */
 	uint8_t head_have, head_need;
 	uint8_t opcode; /* of the current frame */
@@ -65,13 +67,15 @@ struct ws_tracker {
 enum ws_outcome {
 	WS_BAD =
 	    1, /* reserved bits, unknown opcode, wrong masking, broken fragmentation, bad control frame: close 1002 */
-	WS_TOO_BIG, /* over LIMIT_WS_MESSAGE_BYTES: close 1009 */
+	WS_TOO_BIG,  /* over LIMIT_WS_MESSAGE_BYTES: close 1009 */
+	WS_BAD_TEXT, /* ws_reader: text that is not UTF-8: close 1007 */
 };
 
 void ws_tracker_init(struct ws_tracker *t, bool want_mask);
 
 /* Consumes all of `in`, or stops behind the close frame. 0 or enum ws_outcome; *ret_used is the length up to which
- * the bytes are good and may be forwarded (all of them on 0, until and with a close frame when one ended). */
+ * the bytes are good and may be forwarded: all of them on 0, until and with a close frame when one ended, whole frames
+ * before the broken one otherwise. After a close frame: 0 with nothing used. */
 int ws_tracker_feed(struct ws_tracker *t, struct slice in, size_t *ret_used);
 
 /* True when a frame of ours may be inserted here: no frame is half passed. */
@@ -90,7 +94,7 @@ struct ws_reader_events {
 };
 struct ws_reader *ws_reader_new(bool want_mask, size_t message_max, const struct ws_reader_events *events, void *arg);
 void ws_reader_free(struct ws_reader *r);
-/* 0 or enum ws_outcome. */
+/* 0 or enum ws_outcome, which stays. What follows a close frame is ignored. No event may feed or free the reader. */
 int ws_reader_feed(struct ws_reader *r, struct slice in);
 
 /* True when s is well-formed UTF-8 (RFC 3629). */
