@@ -69,6 +69,6 @@ static inline void list_move_all(struct list *to, struct list *from)
 }
 
 /* Safe against removal of `node` itself inside the body. */
-#define LIST_FOR(list, node)                                                              \
-	for (struct list *node = (list)->next, *next_##node = node->next; node != (list); \
+#define LIST_FOR(head, node)                                                              \
+	for (struct list *node = (head)->next, *next_##node = node->next; node != (head); \
 	     node = next_##node, next_##node = node->next)
