@@ -7,8 +7,8 @@
  *
  * Failures: an error of a write makes the stream deaf: no more bytes go out,
  * what the peer sent before it left is still read, then `failed`. Without
- * reading, and for an error of a read, `failed` is posted at once. The
- * adopter then closes. Closing drops the queue; flushing closes when the queue
+ * reading, for an error of a read, and when the queue's bound is hit, `failed`
+ * is posted at once. The adopter then closes. Closing drops the queue; flushing closes when the queue
  * is empty, has failed or the time is over. */
 #include "io/stream.h"
 
@@ -277,8 +277,10 @@ int stream_writev(struct stream *s, const struct slice *parts, size_t n)
 		return STREAM_CLOSING;
 	if (total == 0)
 		return 0;
-	if (total > LIMIT_STREAM_QUEUE_MAX - queued)
+	if (total > LIMIT_STREAM_QUEUE_MAX - queued) {
+		fail(s, -ENOBUFS);
 		return STREAM_FULL;
+	}
 
 	ssize_t done = 0;
 	if (queued == 0 && buf_len(&s->flying) == 0 && s->state == STREAM_OPEN) {

@@ -19,8 +19,10 @@ struct stream_events {
 };
 
 enum stream_outcome {
-	STREAM_FULL = 1, /* over LIMIT_STREAM_QUEUE_MAX: the writer ignored the high mark; nothing was queued */
-	STREAM_CLOSING,  /* after stream_close, stream_shutdown or a failure; nothing was queued */
+	/* Over LIMIT_STREAM_QUEUE_MAX: the writer ignored the high mark. Nothing was queued and the stream has failed
+	 * (-ENOBUFS), because what would follow must not look whole. */
+	STREAM_FULL = 1,
+	STREAM_CLOSING, /* after stream_close, stream_shutdown or a failure; nothing was queued */
 };
 
 /* Adopts a connected, close-on-exec descriptor (made non-blocking here; TCP without Nagle's delay). On failure
