@@ -75,6 +75,10 @@ static bool judge_request_line(const struct http_rules *rules, struct slice line
 		return http_refuse(why, 400, "the request line is malformed");
 	if (!judge_version(slice_from(line, line.n - 8), why))
 		return false;
+	for (size_t i = 0; i < method.n; i++) {
+		if (!http_is_token(method.p[i]))
+			return http_refuse(why, 400, "the method is malformed");
+	}
 	if (slice_is(method, "CONNECT"))
 		return http_refuse(why, 405, "CONNECT is not offered: this is no forward proxy");
 	if (target.n > rules->target_max)
@@ -139,13 +143,14 @@ static bool note_length(struct reading *r, struct slice value)
 	uint64_t length = 0;
 	if (r->seen & FIELD_BIT(HTTP_F_CONTENT_LENGTH))
 		return http_refuse(&r->why, 400, "more than one Content-Length");
+	/* 18 digits stay below 2^63 and are more bytes than there are. */
+	if (value.n == 0 || value.n > 18)
+		return http_refuse(&r->why, 400, "Content-Length is empty or out of range");
 	for (size_t i = 0; i < value.n; i++) {
-		if (!is_digit(value.p[i]) || length > (INT64_MAX - 9) / 10)
-			return http_refuse(&r->why, 400, "Content-Length is not a number in range");
+		if (!is_digit(value.p[i]))
+			return http_refuse(&r->why, 400, "Content-Length is not a number");
 		length = length * 10 + (uint64_t)(value.p[i] - '0');
 	}
-	if (value.n == 0)
-		return http_refuse(&r->why, 400, "Content-Length is empty");
 	r->h->length = length;
 	return true;
 }

@@ -40,6 +40,14 @@ bool http_head_read(const struct http_rules *rules, struct slice bytes, struct h
 /* Next element of a comma-separated list, white space trimmed, never empty; false at the end. *at starts at 0. */
 bool http_list_next(struct slice list, size_t *at, struct slice *ret);
 
+/* What methods and field names are made of (RFC 9110 5.6.2). */
+static inline bool http_is_token(uint8_t c)
+{
+	uint8_t low = c | 0x20;
+	return (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') ||
+	       (c > ' ' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
 /* How many bytes at the front are neither below space nor DEL. Eight at a time: every byte of every head passes here.
  */
 static inline size_t http_plain_run(const uint8_t *s, size_t n)

@@ -135,7 +135,7 @@ static enum scan scan_head(struct http_parser *p, struct slice s)
 		p->scan_at += http_plain_run(s.p + p->scan_at, s.n - p->scan_at);
 		if (p->scan_at == s.n)
 			return SCAN_MORE;
-		if (s.p[p->scan_at] == '\t' && p->line_at > 0) {
+		if (s.p[p->scan_at] == '\t' && (p->line_at > 0 || p->rules.kind == HTTP_RESPONSE)) {
 			p->scan_at++;
 			continue;
 		}
@@ -303,14 +303,6 @@ static bool is_text(uint8_t c)
 	return c == '\t' || (c >= ' ' && c != 0x7f);
 }
 
-/* What may be in a field name (RFC 9110 5.6.2). */
-static bool is_token(uint8_t c)
-{
-	uint8_t low = c | 0x20;
-	return (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') ||
-	       (c > ' ' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
 /* One byte of a chunk-size line (RFC 9112 7.1). */
 static bool chunk_line_byte(struct http_parser *p, uint8_t c)
 {
@@ -349,7 +341,7 @@ static bool trailer_byte(struct http_parser *p, uint8_t c)
 		p->state = ST_LAST_LF;
 	else if (p->state == ST_LAST_LF && c == '\n')
 		p->state = ST_DONE;
-	else if ((p->state == ST_TRAILER || p->state == ST_TRAILER_NAME) && is_token(c))
+	else if ((p->state == ST_TRAILER || p->state == ST_TRAILER_NAME) && http_is_token(c))
 		p->state = ST_TRAILER_NAME;
 	else if (p->state == ST_TRAILER_NAME && c == ':')
 		p->state = ST_TRAILER_VALUE;
