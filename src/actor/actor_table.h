@@ -1,0 +1,56 @@
+/* All actors that are not asleep: commands in, traffic in, one event queue
+ * drained by the tick. */
+#pragma once
+
+#include "actor/driver.h"
+
+struct actor_table;
+
+/* What a driver tells about the actor it starts. Copied. */
+struct actor_start {
+	struct actor_ref ref;
+	const struct actor_type *type;
+	const char *name, *key, *namespace_name; /* key NULL: none */
+	int64_t create_ts;
+	struct slice input;
+	bool has_input;
+	int64_t alarm_at_wall_ms; /* known alarm, delivered by this actor's own timer while it runs; 0: none */
+	int32_t alarm_attempts;
+	void *driver_data; /* given back with state calls */
+};
+
+enum actor_start_outcome {
+	ACTOR_START_FULL = 1, /* LIMIT_ACTORS */
+	ACTOR_START_LIVE,     /* an incarnation of that id is still live */
+};
+
+/* One table; `driver` and the pool options' loop outlive it. The table opens its worker pool. */
+int actor_table_open(const struct worker_pool_options *pool, struct driver *driver, struct actor_table **ret,
+		     struct err *e);
+void actor_table_close(struct actor_table *t, void (*closed)(void *arg), void *arg);
+
+/* Commands of the driver. */
+int actor_table_start(struct actor_table *t, const struct actor_start *s);
+/* reason: "sleep", "destroy", "drain", "restart", "evicted", "lost" (static). deadline_ms <= 0: the type's stop_grace.
+ * Unknown refs are ignored. */
+void actor_table_stop(struct actor_table *t, const struct actor_ref *a, const char *reason, int64_t deadline_ms);
+/* All of them; for drain and eviction. kill_now: straight to SIGKILL. */
+void actor_table_stop_all(struct actor_table *t, const char *reason, int64_t deadline_ms, bool kill_now);
+size_t actor_table_count(const struct actor_table *t);
+
+/* The alarm of a running actor was set or cleared (0), e.g. by a state call just made durable. attempts: failed so far.
+ */
+void actor_table_alarm(struct actor_table *t, const struct actor_ref *a, int64_t due_wall_ms, int32_t attempts);
+
+/* Runs posted events with a budget. True when more is left. */
+bool actor_table_run(struct actor_table *t);
+
+/* Enumerating for admin pages and metrics: fn is called for each; it must not call back. */
+struct actor_view {
+	const char *id, *name, *key, *namespace_name, *state, *worker_id;
+	int64_t generation, since_mono_ms;
+	int32_t pid;
+	uint32_t in_flight, websockets, waiting, leases;
+};
+void actor_table_each(const struct actor_table *t, void (*fn)(void *arg, const struct actor_view *v), void *arg);
+struct worker_pool *actor_table_pool(struct actor_table *t);

@@ -1,0 +1,51 @@
+/* Local mode: the small engine inside. Owns the public listener with the
+ * engine's REST API and gateway, the driver over the store, and the alarm
+ * clock. One object for app/. */
+#pragma once
+
+#include "actor/actor_table.h"
+#include "store/store.h"
+
+struct local;
+
+struct local_options {
+	struct loop *loop;
+	struct store *store;
+	struct actor_type *const *types; /* NULL-terminated, borrowed, in configuration order */
+	const char *token;               /* NULL: none asked */
+	bool auth_none;                  /* everyone may come in */
+	char *const *hosts;              /* NULL-terminated: host names allowed beside loopback ones */
+	char *const *cors_origins;       /* NULL-terminated; NULL: the default rule */
+	bool engine_limits;              /* refuse what a real engine would refuse (20 MiB answers, event streams) */
+	uint32_t starts_max;
+	const char *runtime_dir;
+	struct guardian *guardian;
+	const char *version;
+};
+
+/* Opens everything (the actor table too) but takes no traffic before local_serve. */
+int local_open(const struct local_options *o, struct local **ret, struct err *e);
+
+/* Serves the public API on a listening descriptor (taken over), restores actors that ran (policy restart), starts the
+ * alarm clock. */
+int local_serve(struct local *l, int listen_fd, struct err *e);
+
+/* The end of each tick: drains actor events, budgets inside. True when more is left to do in the next turn. */
+bool local_tick(struct local *l);
+
+/* Drain: new work is answered 503 with Retry-After, plain WebSockets get 1001 at once, actors are stopped with reason
+ * "drain" inside timeout_ms; `drained` is called when nothing is left. local_drain_now: straight to SIGKILL. */
+void local_drain(struct local *l, int64_t timeout_ms, void (*drained)(void *arg), void *arg);
+void local_drain_now(struct local *l);
+bool local_draining(const struct local *l);
+
+void local_close(struct local *l, void (*closed)(void *arg), void *arg);
+
+struct actor_table *local_actors(struct local *l);
+
+/* Whether a request with this head may use the guarded part of an own listener (admin page): 0, else the status to
+ * answer (403, 421). Same rules as the public listener. */
+unsigned local_access_check(const struct local *l, const struct http_head *h);
+
+/* Appends Prometheus text of traffic, wakes and gateway outcomes (names start with rivet_runnerd_). */
+void local_metrics(const struct local *l, struct buf *out);

@@ -1,0 +1,43 @@
+/* An actor's key-value state. Keys are ordered by bytes (memcmp). Limits and reserved keys are the caller's business.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "store/store.h"
+
+enum store_kv_kind {
+	STORE_KV_GET,          /* keys[] -> entries, absent ones left out, in the order asked */
+	STORE_KV_PUT,          /* keys[], values[] */
+	STORE_KV_DELETE,       /* keys[] */
+	STORE_KV_LIST,         /* range -> entries; more: next_key set */
+	STORE_KV_DELETE_RANGE, /* range; keys beginning with byte 0 are always kept */
+};
+
+struct store_kv_pair {
+	uint8_t *key, *value; /* value NULL for GET and DELETE */
+	size_t key_len, value_len;
+	int64_t updated_wall_ms;
+};
+
+/* Owned memory throughout: freed by store_kv_clear. */
+struct store_kv {
+	struct store_job job;
+	uint64_t actor_number;
+	enum store_kv_kind kind;
+	struct store_kv_pair *pairs; /* in */
+	size_t n_pairs;
+	/* LIST and DELETE_RANGE; NULL: unbounded. start included, end included unless end_exclusive. */
+	uint8_t *start, *end;
+	size_t start_len, end_len;
+	bool end_exclusive, reverse;
+	bool with_reserved;            /* LIST: also keys that begin with byte 0 */
+	size_t limit, bytes_max;       /* LIST */
+	struct store_kv_pair *entries; /* out */
+	size_t n_entries;
+	uint8_t *next_key; /* out: where a list that was cut goes on */
+	size_t next_key_len;
+	void *user;
+};
+
+void store_kv(struct store *s, struct store_kv *op);
+void store_kv_clear(struct store_kv *op);
