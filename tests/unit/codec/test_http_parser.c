@@ -136,7 +136,7 @@ static const struct stream requests[] = {
      "GET /1 1.1 none keep;done;POST /2 1.1 len=3 keep;body abc;done;GET /3 1.1 none keep;done;eof;"},
     {"pipelined chunks",
      IN("POST /1 HTTP/1.1\r\n" HOST "Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0b;x=\"y z\"\r\n, wide worl\r\n1 "
-				    "\t\r\nd\r\n000\r\n\r\nGET /2 HTTP/1.1\r\n" HOST "\r\n"),
+	"\t\r\nd\r\n000\r\n\r\nGET /2 HTTP/1.1\r\n" HOST "\r\n"),
      "POST /1 1.1 chunked keep;body hello, wide world;done;GET /2 1.1 none keep;done;eof;"},
     {"empty lines before", IN("\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n"),
      "GET / 1.1 none keep;done;GET / 1.1 none keep;done;eof;"},
