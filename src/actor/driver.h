@@ -34,7 +34,11 @@ struct actor_report {
 	enum actor_stopped how; /* REPORT_STOPPED */
 	const char *reason;     /* REPORT_STOPPED: the STOP command's reason, or NULL */
 	const char *message;    /* a sentence, or NULL */
-	bool alarm_ok;          /* REPORT_ALARM_DONE */
+	/* REPORT_STOPPED, STOPPED_ASKED: exchanges that still waited, linked by `waiting`. The driver takes out
+	 * (list_remove) what it offers again or refuses; the rest is refused with 503 actor.stopping when report()
+	 * returns. NULL: none. */
+	struct list *leftover;
+	bool alarm_ok; /* REPORT_ALARM_DONE */
 	int64_t alarm_due_wall_ms;
 };
 

@@ -37,6 +37,10 @@ struct place_events {
 	void (*loaded)(void *arg);
 	/* An alarm call ended: ok when 2xx; `why` is a sentence otherwise. */
 	void (*alarm_done)(void *arg, bool ok, const char *why);
+	/* An exchange given to worker_place_forward has ended (refused ones too): once for each, before lost. */
+	void (*exchange_over)(void *arg, bool websocket);
+	/* The worker accepted an upgrade: one of the exchanges forwarded is an open WebSocket now. */
+	void (*websocket_open)(void *arg);
 	/* The worker's runtime socket asked: see runtime_api.h, which calls the actor layer through struct runtime_ops.
 	 */
 	/* Last event: the seat is gone (stop answered and, with a process of its own, the process reaped; or crash; or
