@@ -75,18 +75,21 @@ struct exchange {
 		const struct exchange_ops *ops;
 		void *arg;
 		bool here, stopped;
+		bool calling; /* inside an exchange_* call that runs an op of the other end */
 	} ends[2];
 };
 
 enum exchange_outcome { EXCHANGE_FULL = 1 /* LIMIT_EXCHANGES are open */ };
 
-/* A new exchange with its front end. 0 or EXCHANGE_FULL. Text fields are then filled by the caller with mem_ strings.
- */
+/* A new exchange with its front end. 0 or EXCHANGE_FULL. The caller then fills begun_mono_ms and the text fields, with
+ * mem_ strings that the exchange frees. */
 int exchange_open(enum exchange_kind kind, const struct exchange_ops *ops, void *arg, struct exchange **ret);
 
-/* The back end joins; the front's go() follows from here only if it had been stopped: a front must not push data before
- * exchange_joined(). Joining calls go() of the front through no stack of the front: joiners run from the tick. */
+/* The back end joins; x must be in no list (dropped and holder are forgotten). Until then exchange_stopped(x,
+ * EXCHANGE_BACK) is true and a front must not push data, so the front's go() follows from here, always. Joining calls
+ * go() of the front through no stack of the front: joiners run from the tick. */
 void exchange_join(struct exchange *x, const struct exchange_ops *ops, void *arg);
+/* Whether a back end ever joined; stays true when it has left. */
 bool exchange_joined(const struct exchange *x);
 
 /* Calls of end `from`, delivered to the other end (nothing happens when it has left). */
@@ -99,7 +102,8 @@ void exchange_stop(struct exchange *x, enum exchange_side side);
 void exchange_go(struct exchange *x, enum exchange_side side);
 bool exchange_stopped(const struct exchange *x, enum exchange_side side);
 
-/* The end goes; the other end's over(why) is called (or, with no back yet, the holder's dropped()). */
+/* The end goes; the other end's over(why) is called (or, with no back yet, the holder's dropped(), which takes x out of
+ * its list). Not from inside an op that the other end's call runs, but for over(). x may be freed on return. */
 void exchange_leave(struct exchange *x, enum exchange_side side, enum exchange_why why);
 
 /* For holders and back ends that never joined: sets the refusal (message is taken over, mem_ memory) and ends the

@@ -1,0 +1,183 @@
+/* Owns every open exchange's memory and their number.
+ *
+ * The front opens, a back joins, each pushes to the other, each leaves; the
+ * second to leave frees. An end that has left is never called again, and what
+ * is pushed to it goes nowhere.
+ *
+ * Until a back joins its side counts as stopped, so a front that asks
+ * exchange_stopped waits by itself and hears go() from the join.
+ *
+ * Failure paths: the front leaves first (the holder's dropped() before the
+ * join, the back's over() after it), the back leaves first (over() of the
+ * front), nobody wants it (exchange_refuse). While an end is inside one of
+ * these calls its peer's op must not call it back: `calling` holds that to
+ * account, but for go(), which an end must be ready for at any time. */
+#include "traffic/exchange.h"
+
+#include "base/limits.h"
+
+#define EXCHANGE_MAGIC 0x65786368u
+
+static size_t n_open;
+
+static enum exchange_side other_side(enum exchange_side side)
+{
+	return side == EXCHANGE_FRONT ? EXCHANGE_BACK : EXCHANGE_FRONT;
+}
+
+static void check_end(const struct exchange *x, enum exchange_side side)
+{
+	CHECK(x->magic == EXCHANGE_MAGIC);
+	CHECK(x->ends[side].here);
+}
+
+static bool is_refused(const struct exchange *x)
+{
+	return x->refusal.status != 0 && x->ends[EXCHANGE_BACK].ops == NULL;
+}
+
+int exchange_open(enum exchange_kind kind, const struct exchange_ops *ops, void *arg, struct exchange **ret)
+{
+	if (n_open == LIMIT_EXCHANGES)
+		return EXCHANGE_FULL;
+	n_open++;
+	struct exchange *x = mem_zalloc(sizeof(*x));
+	x->magic = EXCHANGE_MAGIC;
+	x->kind = kind;
+	list_init(&x->waiting);
+	x->ends[EXCHANGE_FRONT].ops = ops;
+	x->ends[EXCHANGE_FRONT].arg = arg;
+	x->ends[EXCHANGE_FRONT].here = true;
+	x->ends[EXCHANGE_BACK].stopped = true;
+	*ret = x;
+	return 0;
+}
+
+static void exchange_free(struct exchange *x)
+{
+	CHECK(!list_linked(&x->waiting));
+	CHECK(n_open > 0);
+	n_open--;
+	mem_free(x->head);
+	mem_free(x->target);
+	mem_free(x->subprotocols);
+	mem_free(x->forwarded_for);
+	mem_free(x->forwarded_proto);
+	mem_free(x->forwarded_host);
+	mem_free(x->lifecycle);
+	mem_free(x->method);
+	mem_free(x->refusal.message);
+	x->magic = 0;
+	mem_free(x);
+}
+
+void exchange_join(struct exchange *x, const struct exchange_ops *ops, void *arg)
+{
+	check_end(x, EXCHANGE_FRONT);
+	CHECK(x->ends[EXCHANGE_BACK].ops == NULL && !is_refused(x));
+	CHECK(!list_linked(&x->waiting));
+	x->dropped = NULL;
+	x->holder = NULL;
+	x->ends[EXCHANGE_BACK].ops = ops;
+	x->ends[EXCHANGE_BACK].arg = arg;
+	x->ends[EXCHANGE_BACK].here = true;
+	exchange_go(x, EXCHANGE_BACK);
+}
+
+bool exchange_joined(const struct exchange *x)
+{
+	CHECK(x->magic == EXCHANGE_MAGIC);
+	return x->ends[EXCHANGE_BACK].ops != NULL;
+}
+
+/* Whether an op of side `to` may and can be called now, for side `from`. */
+static bool reaches(const struct exchange *x, enum exchange_side from, enum exchange_side to)
+{
+	check_end(x, from);
+	CHECK(!x->ends[to].calling);
+	return x->ends[to].here;
+}
+
+void exchange_head(struct exchange *x, const struct http_head *h)
+{
+	if (!reaches(x, EXCHANGE_BACK, EXCHANGE_FRONT))
+		return;
+	x->ends[EXCHANGE_BACK].calling = true;
+	x->ends[EXCHANGE_FRONT].ops->head(x->ends[EXCHANGE_FRONT].arg, x, h);
+	x->ends[EXCHANGE_BACK].calling = false;
+}
+
+void exchange_data(struct exchange *x, enum exchange_side from, struct slice s, bool fin)
+{
+	enum exchange_side to = other_side(from);
+	CHECK(exchange_joined(x) || is_refused(x));
+	if (!reaches(x, from, to))
+		return;
+	x->ends[from].calling = true;
+	x->ends[to].ops->data(x->ends[to].arg, x, s, fin);
+	x->ends[from].calling = false;
+}
+
+void exchange_stop(struct exchange *x, enum exchange_side side)
+{
+	check_end(x, side);
+	x->ends[side].stopped = true;
+}
+
+void exchange_go(struct exchange *x, enum exchange_side side)
+{
+	enum exchange_side to = other_side(side);
+	check_end(x, side);
+	if (!x->ends[side].stopped)
+		return;
+	x->ends[side].stopped = false;
+	if (!x->ends[to].here)
+		return;
+	bool nested = x->ends[side].calling;
+	x->ends[side].calling = true;
+	x->ends[to].ops->go(x->ends[to].arg, x);
+	x->ends[side].calling = nested;
+}
+
+bool exchange_stopped(const struct exchange *x, enum exchange_side side)
+{
+	CHECK(x->magic == EXCHANGE_MAGIC);
+	return x->ends[side].stopped;
+}
+
+void exchange_leave(struct exchange *x, enum exchange_side side, enum exchange_why why)
+{
+	enum exchange_side to = other_side(side);
+	bool tell = reaches(x, side, to);
+	CHECK(!x->ends[side].calling);
+	x->ends[side].here = false;
+	x->ends[side].stopped = false; /* what is still pushed this way is dropped, not waited for */
+	if (tell) {
+		x->ends[to].ops->over(x->ends[to].arg, x, why); /* may leave and so free x */
+		return;
+	}
+	if (x->dropped != NULL) {
+		x->dropped(x->holder, x);
+		list_remove(&x->waiting);
+	}
+	exchange_free(x);
+}
+
+void exchange_refuse(struct exchange *x, unsigned status, const char *group, const char *code, char *message,
+		     uint32_t retry_after_s)
+{
+	check_end(x, EXCHANGE_FRONT);
+	CHECK(x->ends[EXCHANGE_BACK].ops == NULL && !is_refused(x));
+	CHECK(!list_linked(&x->waiting));
+	CHECK(status != 0 && !x->ends[EXCHANGE_FRONT].calling);
+	x->dropped = NULL;
+	x->holder = NULL;
+	x->refusal = (struct exchange_refusal){status, group, code, message, retry_after_s};
+	x->ends[EXCHANGE_BACK].stopped = false;
+	x->ends[EXCHANGE_FRONT].ops->over(x->ends[EXCHANGE_FRONT].arg, x, EXCHANGE_REFUSED); /* may free x */
+}
+
+size_t exchange_count(void)
+{
+	return n_open;
+}
