@@ -5,18 +5,17 @@ export default async function (client, { endpoint }) {
   await actor.increment(4);
   const before = await actor.who();
 
-  async function sleep() {
-    const { id } = before;
-    await fetch(`${endpoint}/actors/${id}/sleep?namespace=default`, {
+  function sleep() {
+    return fetch(`${endpoint}/actors/${before.id}/sleep?namespace=default`, {
       method: "POST", headers: { "content-type": "application/json" }, body: "{}",
     });
-    await until(async () => {
-      const answer = await fetch(`${endpoint}/actors?namespace=default&actor_ids=${id}`);
-      return (await answer.json()).actors[0].connectable_ts === null;
-    }, "sleep");
   }
 
   await sleep();
+  await until(async () => {
+    const answer = await fetch(`${endpoint}/actors?namespace=default&actor_ids=${before.id}`);
+    return (await answer.json()).actors[0].connectable_ts === null;
+  }, "sleep");
   const count = await actor.increment(1);
   const after = await actor.who();
 
@@ -25,7 +24,10 @@ export default async function (client, { endpoint }) {
   connection.on("newCount", (value) => heard.push(value));
   await connection.get();
   await sleep();
-  await until(async () => (await actor.who()).audience === 1, "the connection's return");
+  await until(async () => {
+    const { generation, audience } = await actor.who();
+    return generation > after.generation && audience === 1;
+  }, "the connection's return");
   await connection.get();
   await actor.increment(1);
   await until(() => heard.length === 1, "an event after the wake");
