@@ -194,10 +194,10 @@ static void refuse(struct http_conn *c)
 	const struct http_server_options *o = &c->server->options;
 	const char *text;
 	unsigned status = http_parser_error(c->parser, &text);
-	bool told = c->state == CONN_BUSY;
-	if (c->state == CONN_DRAIN) {
+	bool told = owes_gone(c);
+	if (c->req.answer == ANSWER_DONE) {
 		http_conn_linger(c, LIMIT_HTTP_LINGER_MS);
-	} else if (told && c->req.answer == ANSWER_BEGUN) {
+	} else if (c->req.answer == ANSWER_BEGUN) {
 		http_conn_cut(c);
 	} else {
 		answer_error(c, status, "bad_request", text);
