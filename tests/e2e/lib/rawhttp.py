@@ -47,13 +47,13 @@ class RawConnection:
     def send(self, data):
         self.sock.sendall(data)
 
-    def request(self, method, target, fields=(), body=b"", version="HTTP/1.1", host=True):
-        """Sends one request; a body gets a Content-Length unless the fields say how it is framed."""
+    def request(self, method, target, fields=(), body=b"", version="HTTP/1.1", host=True, framed=False):
+        """Sends one request; a body gets a Content-Length unless it, or the fields, say how it is framed."""
         lines = [f"{method} {target} {version}"]
         if host:
             lines.append(f"Host: {self.host}")
         lines += [f"{name}: {value}" for name, value in fields]
-        framed = any(name.lower() in ("content-length", "transfer-encoding") for name, _ in fields)
+        framed = framed or any(name.lower() in ("content-length", "transfer-encoding") for name, _ in fields)
         if body and not framed:
             lines.append(f"Content-Length: {len(body)}")
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
