@@ -31,13 +31,14 @@ enum place_lost {
 struct place_events {
 	/* A worker is (being) started for it: the actor's start call follows by itself. */
 	void (*placed)(void *arg);
-	/* No seat and none to be had: `reason` says why (limit). */
+	/* No seat and none to be had: `reason` says why (limit). A last event, as lost: the place is freed after it. */
 	void (*unplaceable)(void *arg, const char *reason);
 	/* Ready and the start call accepted: traffic may come. */
 	void (*loaded)(void *arg);
 	/* An alarm call ended: ok when 2xx; `why` is a sentence otherwise. */
 	void (*alarm_done)(void *arg, bool ok, const char *why);
-	/* An exchange given to worker_place_forward has ended (refused ones too): once for each, before lost. */
+	/* An exchange given to worker_place_forward has ended (refused ones too): once for each, before lost, never
+	 * inside worker_place_forward. websocket: websocket_open was told for it. */
 	void (*exchange_over)(void *arg, bool websocket);
 	/* The worker accepted an upgrade: one of the exchanges forwarded is an open WebSocket now. */
 	void (*websocket_open)(void *arg);
