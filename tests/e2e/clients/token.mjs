@@ -5,7 +5,7 @@ export default async function (client, { openSocket, token }) {
   if (!token) return { action: await caught(() => actor.get()), resolve: await caught(() => actor.resolve()) };
   const socket = await openSocket(actor, "with/token");
   const log = record(socket);
-  await until(() => log.messages.length === 1 || socket.readyState === 3, "the greeting or a refusal");
+  await until(() => log.messages.length === 1 || log.close || log.failed, "the greeting or a refusal");
   socket.close();
   const result = {
     action: await actor.increment(1),

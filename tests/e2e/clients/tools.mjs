@@ -20,11 +20,12 @@ export async function until(probe, what, seconds = 15) {
   }
 }
 
-/** Messages and the close of a raw socket, in order. */
+/** Messages and the end of a raw socket. Node 22 tells a refused upgrade by an error alone. */
 export function record(socket) {
-  const log = { messages: [], close: null };
+  const log = { messages: [], close: null, failed: false };
   socket.binaryType = "arraybuffer";
   socket.addEventListener("message", ({ data }) => log.messages.push(data));
   socket.addEventListener("close", ({ code, reason }) => { log.close = { code, reason }; });
+  socket.addEventListener("error", () => { log.failed = true; });
   return log;
 }
