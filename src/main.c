@@ -1,4 +1,65 @@
-int main(void)
+/* rivet-runnerd: command line in, exit code out. */
+#include "app/app.h"
+#include "app/detach.h"
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static int print(struct buf *b)
 {
-	return 0;
+	struct slice s = buf_slice(b);
+	bool ok = fwrite(s.p, 1, s.n, stdout) == s.n && fflush(stdout) == 0;
+	buf_done(b);
+	return ok ? EXIT_CODE_OK : EXIT_CODE_FAILED;
+}
+
+static int fail(const struct err *e)
+{
+	fprintf(stderr, "rivet-runnerd: %s\n", e->text);
+	return e->exit_code == 0 ? EXIT_CODE_FAILED : e->exit_code;
+}
+
+static int run(const struct config *c, struct err *e)
+{
+	int ready_fd = -1;
+	if (*config_get(c, CONFIG_ENGINE) != '\0') {
+		err_set(e, 1, EXIT_CODE_CONFIG,
+			"engine.endpoint: this version has no engine mode; unset RIVET_ENGINE, RIVET_ENDPOINT and "
+			"--engine to run in local mode");
+		return fail(e);
+	}
+	if (c->detach && detach(&ready_fd, e) < 0)
+		return fail(e);
+	int code = app_run(c, ready_fd, e);
+	if (e->text[0] == '\0')
+		return code;
+	if (ready_fd >= 0)
+		detach_failed(ready_fd, e);
+	return fail(e);
+}
+
+int main(int argc, char **argv)
+{
+	struct config c;
+	struct err e = {0};
+	struct buf out;
+	buf_init(&out, (size_t)1024 * 1024);
+	int code = EXIT_CODE_OK;
+	if (config_load(&c, argc, argv, environ, &e) < 0) {
+		code = fail(&e);
+	} else if (c.mode == CONFIG_HELP) {
+		config_print_help(&out);
+		code = print(&out);
+	} else if (c.mode == CONFIG_VERSION) {
+		buf_add_str(&out, "rivet-runnerd " RUNNERD_VERSION "\n");
+		code = print(&out);
+	} else if (c.mode == CONFIG_CHECK) {
+		config_print(&c, &out);
+		code = print(&out);
+	} else {
+		code = run(&c, &e);
+	}
+	config_free(&c);
+	return code;
 }

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
+#include <syslog.h>
 #include <unistd.h>
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <sys/uio.h>
@@ -161,6 +162,10 @@ static void format_record(struct buf *b, enum log_level level, struct slice msg,
 		put_pairs(b, fields, n);
 		buf_add_byte(b, '\n');
 		break;
+	case LOG_FORMAT_SYSLOG:
+		buf_add(b, msg);
+		put_pairs(b, fields, n);
+		break;
 	case LOG_FORMAT_TEXT:
 	case LOG_FORMAT_JOURNAL:
 		put_time(b);
@@ -216,9 +221,14 @@ void log_record(enum log_level level, struct slice msg, const struct log_field *
 	buf_init(&b, RECORD_MAX);
 	format_record(&b, level, msg, fields, n);
 	struct slice out = buf_slice(&b);
-	pthread_mutex_lock(&lock);
-	bool ok = !b.over && write(current_fd, out.p, out.n) == (ssize_t)out.n;
-	pthread_mutex_unlock(&lock);
+	bool ok = !b.over;
+	if (ok && current_format == LOG_FORMAT_SYSLOG) {
+		syslog(level_priority[level], "%.*s", SLICE_FMT(out));
+	} else if (ok) {
+		pthread_mutex_lock(&lock);
+		ok = write(current_fd, out.p, out.n) == (ssize_t)out.n;
+		pthread_mutex_unlock(&lock);
+	}
 	if (!ok)
 		atomic_fetch_add(&dropped, 1);
 	buf_done(&b);

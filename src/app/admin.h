@@ -1,0 +1,21 @@
+/* The admin listener: /healthz, /readyz, /metrics and a page of the actors. */
+#pragma once
+
+#include "local/local.h"
+
+struct admin;
+
+struct admin_options {
+	struct loop *loop;
+	struct local *local;
+	struct store *store;
+	const char *address;
+};
+
+/* 0 or -errno with a sentence. */
+int admin_open(const struct admin_options *o, struct admin **ret, struct err *e);
+
+/* What /readyz says from now on: NULL is ready, else the reason for 503 (static text). */
+void admin_set_ready(struct admin *a, const char *why_not);
+void admin_address(const struct admin *a, char ret[80]);
+void admin_close(struct admin *a, void (*closed)(void *arg), void *arg);

@@ -1,0 +1,347 @@
+/* Start order: log, guardian (before threads and memory), loop, signals, store,
+ * local mode, admin listener, public listener, ready. Every failure on the way
+ * takes down what was opened, in reverse, and leaves a sentence in e.
+ *
+ * Stop is a list of phases walked forward, each with its own way to end:
+ * drain (bounded by drain_timeout, cut short by a second signal), listeners
+ * and actors, store, signals; then the loop must be empty. */
+#include "app/app.h"
+
+#include "app/admin.h"
+#include "app/detach.h"
+#include "local/local.h"
+#include "store/store.h"
+#include "supervise/guardian.h"
+#include "supervise/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define APP_MAGIC 0x61707021u
+
+enum phase { PHASE_RUNNING, PHASE_DRAIN, PHASE_ADMIN, PHASE_LOCAL, PHASE_STORE, PHASE_END };
+
+struct app {
+	uint32_t magic;
+	const struct config *c;
+	struct loop *loop;
+	struct guardian *guardian;
+	struct store *store;
+	struct local *local;
+	struct admin *admin;
+	enum phase phase;
+	struct loop_task next_phase;
+	struct loop_task deliver; /* more of the store's results than one tick takes */
+	struct loop_task again;   /* more actor events than one tick takes */
+	struct timer progress;
+	int64_t drain_until_mono_ms;
+	int log_fd;
+	int exit_code;
+};
+
+static void on_next_phase(void *arg);
+
+static void go_on(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	loop_post(a->loop, &a->next_phase);
+}
+
+static void on_progress(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	if (a->phase != PHASE_DRAIN)
+		return;
+	LOG(INFO, "draining", LOG_NUM("actors_left", actor_table_count(local_actors(a->local))),
+	    LOG_NUM("exchanges_left", exchange_count()),
+	    LOG_NUM("ms_left", a->drain_until_mono_ms - loop_mono_ms(a->loop)));
+	(void)sd_notifyf(0, "STATUS=Draining: %zu actors left\nEXTEND_TIMEOUT_USEC=10000000",
+			 actor_table_count(local_actors(a->local)));
+	timer_arm(&a->progress, 1000);
+}
+
+static void begin_drain(struct app *a)
+{
+	if (a->admin != NULL)
+		admin_set_ready(a->admin, "draining");
+	(void)sd_notify(0, "STOPPING=1");
+	a->drain_until_mono_ms = loop_mono_ms(a->loop) + a->c->drain_timeout_ms;
+	on_progress(a);
+	local_drain(a->local, a->c->drain_timeout_ms, go_on, a);
+}
+
+/* Each phase ends in go_on, later. */
+static void on_next_phase(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	a->phase++;
+	switch (a->phase) {
+	case PHASE_DRAIN:
+		begin_drain(a);
+		return;
+	case PHASE_ADMIN:
+		timer_disarm(&a->progress);
+		if (a->admin == NULL)
+			go_on(a);
+		else
+			admin_close(a->admin, go_on, a);
+		return;
+	case PHASE_LOCAL:
+		a->admin = NULL;
+		local_close(a->local, go_on, a);
+		return;
+	case PHASE_STORE:
+		a->local = NULL;
+		store_close(a->store, go_on, a);
+		return;
+	case PHASE_END:
+		a->store = NULL;
+		loop_signals_close(a->loop);
+		loop_stop(a->loop);
+		return;
+	case PHASE_RUNNING:
+		break;
+	}
+	IMPOSSIBLE("phase");
+}
+
+static void on_stop_signal(void *arg, int signo)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	const char *name = signo == SIGTERM ? "SIGTERM" : "SIGINT";
+	if (a->phase == PHASE_RUNNING) {
+		LOG(INFO, "stopping", LOG_STR("signal", name), LOG_NUM("drain_timeout_ms", a->c->drain_timeout_ms));
+		go_on(a);
+	} else if (a->phase == PHASE_DRAIN) {
+		LOG(WARN, "second signal: killing the workers", LOG_STR("signal", name));
+		a->exit_code = EXIT_CODE_FAILED;
+		local_drain_now(a->local);
+	}
+}
+
+static int open_log(struct app *a, struct err *e)
+{
+	const char *path = config_get(a->c, CONFIG_LOG_FILE);
+	enum log_format format = a->c->log_format;
+	if (*path != '\0') {
+		int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+		if (fd < 0)
+			return err_set(e, errno, EXIT_CODE_CONFIG, "cannot open the log file %s: %s", path,
+				       strerror(errno));
+		if (a->log_fd >= 0) {
+			(void)dup3(fd, a->log_fd, O_CLOEXEC);
+			close(fd);
+		} else {
+			a->log_fd = fd;
+		}
+	} else if (a->c->detach && access("/run/systemd/journal/socket", W_OK) == 0) {
+		format = LOG_FORMAT_JOURNAL;
+	} else if (a->c->detach && access("/dev/log", W_OK) == 0) {
+		format = LOG_FORMAT_SYSLOG;
+	} else if (a->c->detach) {
+		return err_set(
+		    e, EINVAL, EXIT_CODE_CONFIG,
+		    "--detach has nowhere to write its log: neither journald nor syslog is here; add --log-file FILE");
+	}
+	log_setup(a->c->log_level, format, a->log_fd >= 0 ? a->log_fd : STDERR_FILENO);
+	return 0;
+}
+
+static void on_hup(void *arg, int signo)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	struct err e = {0};
+	(void)signo;
+	if (a->log_fd < 0)
+		LOG_PLAIN(WARN, "SIGHUP: settings are read at start only; restart to apply a changed configuration");
+	else if (open_log(a, &e) < 0)
+		LOG(ERROR, "the log file could not be reopened; writing to the old one", LOG_STR("reason", e.text));
+	else
+		LOG(INFO, "log file reopened", LOG_STR("file", config_get(a->c, CONFIG_LOG_FILE)));
+}
+
+static void on_wake(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	loop_post(a->loop, &a->deliver);
+}
+
+static void on_deliver(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	if (a->store != NULL && store_deliver(a->store))
+		loop_post(a->loop, &a->deliver);
+}
+
+static void on_again(void *arg)
+{
+	(void)arg; /* its being posted makes the loop turn */
+}
+
+static void on_tick(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	if (a->local != NULL && local_tick(a->local))
+		loop_post(a->loop, &a->again);
+}
+
+static void on_guardian_lost(void *arg)
+{
+	(void)arg;
+	LOG_PLAIN(WARN, "the guardian process was killed and has been started again");
+}
+
+static void notify_store(void *arg)
+{
+	loop_wake(arg);
+}
+
+/* Descriptors: as many as allowed; workers get the limit the daemon was started with. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	proc_remember_limits();
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int open_loop(struct app *a, struct err *e)
+{
+	int r = loop_open(&a->loop);
+	if (r < 0)
+		return err_set(e, -r, EXIT_CODE_FAILED, "cannot make the event loop: %s", strerror(-r));
+	loop_task_init(&a->next_phase, on_next_phase, a);
+	loop_task_init(&a->deliver, on_deliver, a);
+	loop_task_init(&a->again, on_again, a);
+	timer_init(&a->progress, a->loop, on_progress, a);
+	loop_on_tick(a->loop, on_tick, a);
+	loop_on_wake(a->loop, on_wake, a);
+	if ((r = loop_on_signal(a->loop, SIGTERM, on_stop_signal, a)) < 0 ||
+	    (r = loop_on_signal(a->loop, SIGINT, on_stop_signal, a)) < 0 ||
+	    (r = loop_on_signal(a->loop, SIGHUP, on_hup, a)) < 0 || (r = proc_reaper_start(a->loop)) < 0)
+		return err_set(e, -r, EXIT_CODE_FAILED, "cannot watch signals: %s", strerror(-r));
+	return guardian_watch(a->guardian, a->loop, on_guardian_lost, a);
+}
+
+static int open_local(struct app *a, struct err *e)
+{
+	const struct config *c = a->c;
+	struct local_options o = {.loop = a->loop,
+				  .store = a->store,
+				  .types = c->types,
+				  .token = c->token,
+				  .auth_none = c->auth_none,
+				  .hosts = c->hosts,
+				  .cors_origins = c->cors_origins,
+				  .engine_limits = c->engine_limits,
+				  .starts_max = c->starts_max,
+				  .runtime_dir = config_get(c, CONFIG_RUNTIME_DIR),
+				  .guardian = a->guardian,
+				  .version = RUNNERD_VERSION};
+	return local_open(&o, &a->local, e);
+}
+
+static int open_admin(struct app *a, struct err *e)
+{
+	const char *address = config_get(a->c, CONFIG_ADMIN_LISTEN);
+	char bound[80];
+	if (*address == '\0')
+		return 0;
+	struct admin_options o = {.loop = a->loop, .local = a->local, .store = a->store, .address = address};
+	int r = admin_open(&o, &a->admin, e);
+	if (r < 0)
+		return r;
+	admin_address(a->admin, bound);
+	LOG(INFO, "listening", LOG_STR("listener", "admin"), LOG_STR("address", bound));
+	return 0;
+}
+
+static int start(struct app *a, struct err *e)
+{
+	char bound[80];
+	int r = open_loop(a, e);
+	if (r < 0)
+		return r;
+	if ((r = store_open(config_get(a->c, CONFIG_DATA_DIR), notify_store, a->loop, &a->store, e)) < 0 ||
+	    (r = open_local(a, e)) < 0 || (r = open_admin(a, e)) < 0 ||
+	    (r = local_serve(a->local, config_get(a->c, CONFIG_LISTEN), e)) < 0)
+		return r;
+	local_address(a->local, bound);
+	LOG(INFO, "listening", LOG_STR("listener", "api"), LOG_STR("address", bound));
+	if (a->c->types[0] == NULL)
+		LOG_PLAIN(WARN, "no actor type is configured: nothing can be created; use --actor NAME -- COMMAND, or "
+				"`actors` in a "
+				"configuration file");
+	return 0;
+}
+
+static void ready(struct app *a, int ready_fd)
+{
+	if (a->admin != NULL)
+		admin_set_ready(a->admin, NULL);
+	LOG(INFO, "ready", LOG_STR("version", RUNNERD_VERSION), LOG_STR("mode", "local"), LOG_NUM("pid", getpid()),
+	    LOG_STR("data_dir", config_get(a->c, CONFIG_DATA_DIR)));
+	(void)sd_notify(0, "READY=1\nSTATUS=Serving, local mode");
+	detach_ready(ready_fd);
+}
+
+/* A failed start: the phases from the one that closes what there is. */
+static void abandon(struct app *a)
+{
+	if (a->loop == NULL)
+		return;
+	a->phase = a->admin != NULL   ? PHASE_ADMIN
+		   : a->local != NULL ? PHASE_LOCAL
+		   : a->store != NULL ? PHASE_STORE
+				      : PHASE_END;
+	a->phase--;
+	go_on(a);
+	loop_run(a->loop);
+}
+
+static void close_loop(struct app *a)
+{
+	struct buf alive;
+	buf_init(&alive, 4096);
+	if (a->loop != NULL && loop_close(a->loop, &alive) > 0) {
+		LOG(ERROR, "something is still alive at the end", LOG_SLICE("handles", buf_slice(&alive)));
+		a->exit_code = EXIT_CODE_FAILED;
+	}
+	buf_done(&alive);
+	if (a->guardian != NULL)
+		guardian_stop(a->guardian);
+	if (a->log_fd >= 0)
+		close(a->log_fd);
+}
+
+int app_run(const struct config *c, int ready_fd, struct err *e)
+{
+	struct app a = {.magic = APP_MAGIC, .c = c, .log_fd = -1};
+	(void)mallopt(M_ARENA_MAX, 2); /* memory freed on one thread serves the other */
+	umask(077);
+	raise_descriptor_limit();
+	int r = open_log(&a, e);
+	if (r == 0)
+		r = guardian_start(&a.guardian, e);
+	if (r == 0)
+		r = start(&a, e);
+	if (r < 0) {
+		abandon(&a);
+		close_loop(&a);
+		return e->exit_code == 0 ? EXIT_CODE_FAILED : e->exit_code;
+	}
+	ready(&a, ready_fd);
+	loop_run(a.loop);
+	LOG(INFO, "stopped", LOG_NUM("exit_code", a.exit_code));
+	close_loop(&a);
+	return a.exit_code;
+}

@@ -1,0 +1,648 @@
+/* Collects values by precedence, then types them, then builds the actor types.
+ *
+ * Happy path: defaults, file (lowest), environment, options (highest) are laid
+ * over each other as text with their source; then each text is checked once.
+ * Failures name the source: option, variable, or file and line. */
+#include "app/config.h"
+
+#include "app/config_actor.h"
+#include "app/config_value.h"
+#include "base/map.h"
+#include "codec/json_field.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEFAULT_FILE "/etc/rivet-runnerd/rivet-runnerd.json"
+#define FILE_MAX ((size_t)4 * 1024 * 1024)
+#define TOKEN_MAX 4096
+
+const struct config_row config_rows[CONFIG_COUNT] = {
+#define CONFIG(id, key, option, letter, env, env2, type, preset, argument, prose) \
+	[CONFIG_##id] = {key, option, letter, env, env2, CONFIG_TYPE_##type, preset, argument, prose},
+#include "app/config.def"
+#undef CONFIG
+};
+
+/* What the command line says, before it is judged. */
+struct command_line {
+	const char *file, *actor;
+	char *const *command; /* behind "--", or NULL */
+	char **pass_env;
+	size_t n_pass_env;
+};
+
+static const char *env_get(char *const *envp, const char *name)
+{
+	size_t n = strlen(name);
+	for (; envp != NULL && *envp != NULL; envp++) {
+		if (strncmp(*envp, name, n) == 0 && (*envp)[n] == '=')
+			return (*envp)[n + 1] == '\0' ? NULL : *envp + n + 1; /* empty counts as unset */
+	}
+	return NULL;
+}
+
+static void set_value(struct config *c, size_t id, char *text, char *source)
+{
+	mem_free(c->values[id].text);
+	mem_free(c->values[id].source);
+	c->values[id] = (struct config_value){.text = text, .source = source};
+}
+
+const char *config_get(const struct config *c, enum config_id id)
+{
+	const char *text = c->values[id].text;
+	return text == NULL ? "" : text;
+}
+
+/* ---- command line ---- */
+
+#define USAGE(e, ...) err_set(e, EINVAL, EXIT_CODE_USAGE, __VA_ARGS__)
+#define SEE_HELP "; see rivet-runnerd --help"
+
+static int unknown_option(const char *word, struct err *e)
+{
+	static const char *const own[] = {"config",   "foreground",   "actor",   "pass-env", "detach",
+					  "takeover", "check-config", "version", "help"};
+	const char *names[ARRAY_SIZE(own) + CONFIG_COUNT];
+	size_t n = 0, len = strcspn(word, "=");
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		names[n++] = own[i];
+	for (size_t i = 0; i < CONFIG_COUNT; i++) {
+		if (config_rows[i].option != NULL)
+			names[n++] = config_rows[i].option;
+	}
+	MEM_AUTO char *bare = mem_strndup(word, len);
+	const char *near = strncmp(bare, "--", 2) == 0 ? config_nearest(bare + 2, names, n) : NULL;
+	if (near != NULL)
+		return USAGE(e, "unknown option %s; did you mean --%s?" SEE_HELP, bare, near);
+	return USAGE(e, "unknown option %s" SEE_HELP, bare);
+}
+
+/* True when argv[*at] is this option; *ret_value is its value (NULL with a missing one). */
+static bool option_is(char *const *argv, int argc, int *at, const char *name, char letter, const char **ret_value)
+{
+	const char *word = argv[*at];
+	size_t n = name == NULL ? 0 : strlen(name);
+	*ret_value = NULL;
+	if (name != NULL && strncmp(word, "--", 2) == 0 && strncmp(word + 2, name, n) == 0 && word[2 + n] == '=') {
+		*ret_value = word + 3 + n;
+		return true;
+	}
+	bool is_long = name != NULL && strncmp(word, "--", 2) == 0 && strcmp(word + 2, name) == 0;
+	bool is_short = letter != 0 && word[0] == '-' && word[1] == letter;
+	if (is_short && word[2] != '\0') {
+		*ret_value = word + 2;
+		return true;
+	}
+	if (!is_long && !is_short)
+		return false;
+	if (*at + 1 < argc && strcmp(argv[*at + 1], "--") != 0)
+		*ret_value = argv[++*at];
+	return true;
+}
+
+static bool flag_is(const char *word, const char *name, char letter)
+{
+	return (strncmp(word, "--", 2) == 0 && strcmp(word + 2, name) == 0) ||
+	       (letter != 0 && word[0] == '-' && word[1] == letter && word[2] == '\0');
+}
+
+static bool read_flag(struct config *c, const char *word)
+{
+	if (flag_is(word, "foreground", 'f'))
+		c->foreground = true;
+	else if (flag_is(word, "detach", 0))
+		c->detach = true;
+	else if (flag_is(word, "takeover", 0))
+		c->takeover = true;
+	else if (flag_is(word, "check-config", 0))
+		c->mode = CONFIG_CHECK;
+	else if (flag_is(word, "version", 'V'))
+		c->mode = CONFIG_VERSION;
+	else if (flag_is(word, "help", 'h'))
+		c->mode = CONFIG_HELP;
+	else
+		return false;
+	return true;
+}
+
+static int read_row_option(struct config *c, int argc, char *const *argv, int *at, struct err *e)
+{
+	const char *word = argv[*at], *value;
+	for (size_t i = 0; i < CONFIG_COUNT; i++) {
+		const struct config_row *row = &config_rows[i];
+		if (row->option == NULL || !option_is(argv, argc, at, row->option, row->letter, &value))
+			continue;
+		if (value == NULL)
+			return USAGE(e, "option --%s needs a value: --%s %s", row->option, row->option, row->argument);
+		char *text = row->type == CONFIG_TYPE_LIST && c->values[i].text != NULL
+				 ? mem_printf("%s,%s", c->values[i].text, value)
+				 : mem_strdup(value);
+		set_value(c, i, text, mem_printf("option --%s", row->option));
+		return 0;
+	}
+	if (word[0] == '-' && word[1] != '\0')
+		return unknown_option(word, e);
+	return USAGE(e, "unexpected word \"%s\"; a worker's command goes behind --" SEE_HELP, word);
+}
+
+static int read_command_line(struct config *c, struct command_line *cl, int argc, char *const *argv, struct err *e)
+{
+	cl->pass_env = mem_zalloc(((size_t)argc + 1) * sizeof(*cl->pass_env));
+	for (int at = 1; at < argc; at++) {
+		const char *value;
+		if (strcmp(argv[at], "--") == 0) {
+			cl->command = argv + at + 1;
+			break;
+		}
+		if (read_flag(c, argv[at]))
+			continue;
+		const char *word = argv[at];
+		bool is_config = option_is(argv, argc, &at, "config", 'c', &value);
+		bool is_actor = !is_config && option_is(argv, argc, &at, "actor", 'a', &value);
+		bool is_pass = !is_config && !is_actor && option_is(argv, argc, &at, "pass-env", 0, &value);
+		if ((is_config || is_actor || is_pass) && value == NULL)
+			return USAGE(e, "option %s needs a value" SEE_HELP, word);
+		if (is_config) {
+			cl->file = value;
+		} else if (is_actor) {
+			if (cl->actor != NULL)
+				return USAGE(
+				    e, "--actor is given twice; more than one actor type goes into a file (--config)");
+			cl->actor = value;
+		} else if (is_pass) {
+			cl->pass_env[cl->n_pass_env++] = mem_strdup(value);
+		} else {
+			int rc = read_row_option(c, argc, argv, &at, e);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	if (c->mode == CONFIG_HELP || c->mode == CONFIG_VERSION)
+		return 0;
+	if (cl->command != NULL && cl->command[0] == NULL)
+		return USAGE(e, "no command behind --" SEE_HELP);
+	if (cl->command != NULL && cl->actor == NULL)
+		return USAGE(e, "a command without a name: add --actor NAME before --");
+	if (cl->actor != NULL && cl->command == NULL)
+		return USAGE(e, "--actor %s needs its command: --actor %s -- COMMAND", cl->actor, cl->actor);
+	if (cl->actor != NULL && (*cl->actor == '\0' || strlen(cl->actor) > LIMIT_ACTOR_NAME_BYTES))
+		return USAGE(e, "--actor: a name has 1 to 512 bytes");
+	return 0;
+}
+
+/* ---- file ---- */
+
+static int read_text_file(const char *path, size_t max, char **ret, struct err *e, const char *what)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int why = errno;
+		if (fd >= 0)
+			close(fd);
+		return err_set(e, why, EXIT_CODE_CONFIG, "cannot read %s %s: %s", what, path, strerror(why));
+	}
+	if (!S_ISREG(st.st_mode) || (size_t)st.st_size > max) {
+		close(fd);
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "cannot read %s %s: %s", what, path,
+			       S_ISREG(st.st_mode) ? "it is too large" : "it is not a file");
+	}
+	char *text = mem_zalloc((size_t)st.st_size + 1);
+	ssize_t n = read(fd, text, (size_t)st.st_size);
+	int why = errno;
+	close(fd);
+	if (n < 0) {
+		mem_free(text);
+		return err_set(e, why, EXIT_CODE_CONFIG, "cannot read %s %s: %s", what, path, strerror(why));
+	}
+	text[n] = '\0';
+	*ret = text;
+	return 0;
+}
+
+static int value_text(const struct config_row *row, const char *what, const json_t *value, char **ret, struct err *e)
+{
+	if (json_is_string(value) && row->type != CONFIG_TYPE_BOOL && row->type != CONFIG_TYPE_COUNT) {
+		*ret = mem_strdup(json_string_value(value));
+		return 0;
+	}
+	if (row->type == CONFIG_TYPE_BOOL && json_is_boolean(value)) {
+		*ret = mem_strdup(json_is_true(value) ? "true" : "false");
+		return 0;
+	}
+	if (row->type == CONFIG_TYPE_COUNT && json_is_integer(value)) {
+		*ret = mem_printf("%lld", (long long)json_integer_value(value));
+		return 0;
+	}
+	if (row->type == CONFIG_TYPE_LIST && json_is_array(value)) {
+		struct buf b;
+		size_t i;
+		json_t *item;
+		buf_init(&b, FILE_MAX);
+		json_array_foreach(value, i, item)
+		{
+			buf_addf(&b, "%s%s", i == 0 ? "" : ",", json_is_string(item) ? json_string_value(item) : "");
+		}
+		*ret = slice_dup(buf_slice(&b));
+		buf_done(&b);
+		return 0;
+	}
+	const char *form = row->type == CONFIG_TYPE_BOOL    ? "true or false"
+			   : row->type == CONFIG_TYPE_COUNT ? "a whole number"
+			   : row->type == CONFIG_TYPE_LIST  ? "a list of texts"
+							    : "a text";
+	return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: must be %s", what, form);
+}
+
+static int unknown_key(const char *file, unsigned line, const char *path, struct err *e)
+{
+	const char *names[CONFIG_COUNT + 1];
+	for (size_t i = 0; i < CONFIG_COUNT; i++)
+		names[i] = config_rows[i].key;
+	names[CONFIG_COUNT] = "actors";
+	const char *near = config_nearest(path, names, ARRAY_SIZE(names));
+	return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s:%u: unknown key \"%s\"%s%s%s", file, line, path,
+		       near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
+}
+
+static bool is_section(const char *key)
+{
+	size_t n = strlen(key);
+	for (size_t i = 0; i < CONFIG_COUNT; i++) {
+		if (strncmp(config_rows[i].key, key, n) == 0 && config_rows[i].key[n] == '.')
+			return true;
+	}
+	return false;
+}
+
+static int read_file_value(struct config *c, const struct config_lines *lines, const char *path, const json_t *value,
+			   struct err *e)
+{
+	unsigned line = config_lines_get(lines, path);
+	for (size_t i = 0; i < CONFIG_COUNT; i++) {
+		if (strcmp(config_rows[i].key, path) != 0)
+			continue;
+		if (c->values[i].text != NULL)
+			return 0; /* a stronger source has spoken */
+		MEM_AUTO char *what = mem_printf("%s:%u: %s", c->file, line, path);
+		char *text = NULL;
+		int rc = value_text(&config_rows[i], what, value, &text, e);
+		if (rc == 0)
+			set_value(c, i, text, mem_printf("%s:%u", c->file, line));
+		return rc;
+	}
+	return unknown_key(c->file, line, path, e);
+}
+
+static int read_file_object(struct config *c, const struct config_lines *lines, const json_t *root, struct err *e)
+{
+	const char *key, *inner;
+	json_t *value, *item;
+	json_object_foreach((json_t *)(uintptr_t)root, key, value)
+	{
+		int rc = 0;
+		if (strcmp(key, "actors") == 0) {
+			if (!json_is_object(value))
+				return err_set(e, EINVAL, EXIT_CODE_CONFIG,
+					       "%s:%u: actors: must be an object of names and settings", c->file,
+					       config_lines_get(lines, key));
+			continue;
+		}
+		if (is_section(key) && !json_is_object(value))
+			return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s:%u: %s: must be an object", c->file,
+				       config_lines_get(lines, key), key);
+		if (!is_section(key))
+			rc = read_file_value(c, lines, key, value, e);
+		if (rc < 0)
+			return rc;
+		if (!is_section(key))
+			continue;
+		json_object_foreach(value, inner, item)
+		{
+			MEM_AUTO char *path = mem_printf("%s.%s", key, inner);
+			rc = read_file_value(c, lines, path, item, e);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+/* ---- actor types ---- */
+
+static void add_type(struct config *c, struct actor_type *t)
+{
+	size_t n = 0;
+	while (c->types[n] != NULL)
+		n++;
+	c->types = mem_realloc(c->types, (n + 2) * sizeof(struct actor_type *));
+	c->types[n] = t;
+	c->types[n + 1] = NULL;
+}
+
+static int read_types(struct config *c, const struct command_line *cl, const json_t *root,
+		      const struct config_lines *lines, char *const *envp, struct err *e)
+{
+	const json_t *actors = json_object_get(root, "actors");
+	struct config_actor_source src = {.file = c->file == NULL ? "command line" : c->file,
+					  .lines = lines,
+					  .envp = envp,
+					  .pass_env = cl->pass_env,
+					  .engine_mode = *config_get(c, CONFIG_ENGINE) != '\0'};
+	const char *name;
+	json_t *settings;
+	struct actor_type *t;
+	bool from_command_line = cl->actor != NULL;
+	json_object_foreach((json_t *)(uintptr_t)actors, name, settings)
+	{
+		MEM_AUTO char *path = mem_printf("actors.%s", name);
+		if (!json_is_object(settings) || *name == '\0' || strlen(name) > LIMIT_ACTOR_NAME_BYTES)
+			return err_set(e, EINVAL, EXIT_CODE_CONFIG,
+				       "%s:%u: %s: must be an object of settings under a name of 1 to 512 bytes",
+				       c->file, config_lines_get(lines, path), path);
+		bool here = cl->actor != NULL && strcmp(cl->actor, name) == 0;
+		int rc = config_actor(c, &src, name, settings, here ? cl->command : NULL, &t, e);
+		if (rc < 0)
+			return rc;
+		from_command_line = from_command_line && !here;
+		add_type(c, t);
+	}
+	if (!from_command_line)
+		return 0;
+	int rc = config_actor(c, &src, cl->actor, NULL, cl->command, &t, e);
+	if (rc == 0)
+		add_type(c, t);
+	return rc;
+}
+
+/* ---- environment, defaults, types of values ---- */
+
+static void read_environment(struct config *c, char *const *envp)
+{
+	for (size_t i = 0; i < CONFIG_COUNT; i++) {
+		const char *name = config_rows[i].env;
+		const char *text = env_get(envp, name);
+		if (text == NULL && config_rows[i].env2 != NULL) {
+			name = config_rows[i].env2;
+			text = env_get(envp, name);
+		}
+		if (text != NULL && c->values[i].text == NULL)
+			set_value(c, i, mem_strdup(text), mem_printf("environment %s", name));
+	}
+}
+
+static void read_defaults(struct config *c, char *const *envp)
+{
+	for (size_t i = 0; i < CONFIG_COUNT; i++) {
+		if (c->values[i].text == NULL && config_rows[i].preset != NULL)
+			set_value(c, i, mem_strdup(config_rows[i].preset), mem_strdup("default"));
+	}
+	const char *state = env_get(envp, "STATE_DIRECTORY"), *run = env_get(envp, "RUNTIME_DIRECTORY"),
+		   *xdg = env_get(envp, "XDG_RUNTIME_DIR");
+	if (c->values[CONFIG_DATA_DIR].text == NULL && c->foreground)
+		set_value(c, CONFIG_DATA_DIR, mem_strdup(".rivet-runnerd"), mem_strdup("default with --foreground"));
+	else if (c->values[CONFIG_DATA_DIR].text == NULL)
+		set_value(c, CONFIG_DATA_DIR,
+			  state != NULL ? mem_strndup(state, strcspn(state, ":"))
+					: mem_strdup("/var/lib/rivet-runnerd"),
+			  mem_strdup(state != NULL ? "environment STATE_DIRECTORY" : "default"));
+	if (c->values[CONFIG_RUNTIME_DIR].text != NULL || c->foreground)
+		return;
+	if (run != NULL)
+		set_value(c, CONFIG_RUNTIME_DIR, mem_strndup(run, strcspn(run, ":")),
+			  mem_strdup("environment RUNTIME_DIRECTORY"));
+	else if (geteuid() == 0)
+		set_value(c, CONFIG_RUNTIME_DIR, mem_strdup("/run/rivet-runnerd"), mem_strdup("default"));
+	else if (xdg != NULL)
+		set_value(c, CONFIG_RUNTIME_DIR, mem_printf("%s/rivet-runnerd", xdg),
+			  mem_strdup("environment XDG_RUNTIME_DIR"));
+}
+
+static char *absolute(const char *path)
+{
+	char here[PATH_MAX];
+	if (path[0] == '/' || path[0] == '\0' || getcwd(here, sizeof(here)) == NULL)
+		return mem_strdup(path);
+	return mem_printf("%s/%s", here, path);
+}
+
+/* /tmp/rivet-runnerd-UID/HASH: short enough for socket paths, one for each data directory. */
+static void default_runtime_dir(struct config *c)
+{
+	static const uint64_t key[2] = {0, 0};
+	if (c->values[CONFIG_RUNTIME_DIR].text != NULL)
+		return;
+	uint64_t hash = map_siphash(key, slice_str(config_get(c, CONFIG_DATA_DIR)));
+	set_value(
+	    c, CONFIG_RUNTIME_DIR,
+	    mem_printf("/tmp/rivet-runnerd-%u/%08llx", (unsigned)geteuid(), (unsigned long long)(hash & 0xffffffffu)),
+	    mem_strdup("default"));
+}
+
+static int type_value(struct config *c, enum config_id id, struct err *e)
+{
+	static const char *const levels[] = {"error", "warn", "info", "debug", "trace", NULL};
+	static const char *const formats[] = {"auto", "text", "logfmt", "json", NULL};
+	static const char *const auths[] = {"auto", "none", NULL};
+	static const char *const bools[] = {"false", "true", NULL};
+	const struct config_row *row = &config_rows[id];
+	const char *text = config_get(c, id);
+	MEM_AUTO char *what =
+	    mem_printf("%s: %s", c->values[id].source == NULL ? "default" : c->values[id].source, row->key);
+	size_t choice = 0;
+	uint64_t number = 0;
+	int64_t ms = 0;
+	int rc = 0;
+	switch (row->type) {
+	case CONFIG_TYPE_TEXT:
+	case CONFIG_TYPE_LIST:
+		return 0;
+	case CONFIG_TYPE_PATH:
+		set_value(c, id, absolute(text), mem_strdup(c->values[id].source));
+		return 0;
+	case CONFIG_TYPE_ADDRESS:
+		return *text == '\0' ? 0 : config_address(what, text, e);
+	case CONFIG_TYPE_AUTH:
+		rc = config_choice(what, text, auths, &choice, e);
+		c->auth_none = choice == 1;
+		return rc;
+	case CONFIG_TYPE_BOOL:
+		rc = config_choice(what, text, bools, &choice, e);
+		c->engine_limits = choice == 1;
+		return rc;
+	case CONFIG_TYPE_COUNT:
+		rc = config_number(what, text, id == CONFIG_TOTAL_SLOTS ? 1 : 0, UINT32_MAX, &number, e);
+		if (id == CONFIG_STARTS_MAX)
+			c->starts_max = (uint32_t)number;
+		return rc;
+	case CONFIG_TYPE_DURATION:
+		rc = config_duration(what, text, false, &ms, e);
+		c->drain_timeout_ms = ms;
+		return rc;
+	case CONFIG_TYPE_LOG_LEVEL:
+		rc = config_choice(what, text, levels, &choice, e);
+		c->log_level = (enum log_level)choice;
+		return rc;
+	case CONFIG_TYPE_LOG_FORMAT:
+		return config_choice(what, text, formats, &choice, e);
+	}
+	IMPOSSIBLE("config type");
+}
+
+static void resolve_log_format(struct config *c, char *const *envp)
+{
+	const char *format = config_get(c, CONFIG_LOG_FORMAT);
+	bool to_file = *config_get(c, CONFIG_LOG_FILE) != '\0';
+	if (strcmp(format, "text") == 0)
+		c->log_format = LOG_FORMAT_TEXT;
+	else if (strcmp(format, "logfmt") == 0)
+		c->log_format = LOG_FORMAT_LOGFMT;
+	else if (strcmp(format, "json") == 0)
+		c->log_format = LOG_FORMAT_JSON;
+	else if (!to_file && (c->foreground || isatty(STDERR_FILENO)))
+		c->log_format = LOG_FORMAT_TEXT;
+	else if (!to_file && env_get(envp, "JOURNAL_STREAM") != NULL)
+		c->log_format = LOG_FORMAT_JOURNAL;
+	else
+		c->log_format = LOG_FORMAT_JSON;
+}
+
+static int read_token(struct config *c, char *const *envp, struct err *e)
+{
+	const char *plain = env_get(envp, "RIVET_TOKEN"), *dir = env_get(envp, "CREDENTIALS_DIRECTORY");
+	const char *file = config_get(c, CONFIG_TOKEN_FILE);
+	MEM_AUTO char *credential = dir == NULL ? NULL : mem_printf("%s/rivet-token", dir);
+	if (plain != NULL) {
+		c->token = mem_strdup(plain);
+		c->token_source = mem_strdup("environment RIVET_TOKEN");
+		return 0;
+	}
+	if (*file == '\0' && (credential == NULL || access(credential, F_OK) < 0))
+		return 0;
+	const char *path = *file == '\0' ? credential : file;
+	int rc = read_text_file(path, TOKEN_MAX, &c->token, e, "token file");
+	if (rc < 0)
+		return rc;
+	c->token_source = mem_strdup(path);
+	size_t n = strlen(c->token);
+	while (n > 0 && strchr(" \t\r\n", c->token[n - 1]) != NULL)
+		c->token[--n] = '\0';
+	if (n == 0 || strpbrk(c->token, " \t\r\n") != NULL)
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "token file %s: must hold one token without white space",
+			       path);
+	return 0;
+}
+
+static int check_whole(const struct config *c, struct err *e)
+{
+	const char *listen = config_get(c, CONFIG_LISTEN);
+	if (c->token == NULL && !c->auth_none && *config_get(c, CONFIG_ENGINE) == '\0' &&
+	    !config_address_is_loopback(listen))
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG,
+			       "listen: %s is reachable from other machines and no token is set; set RIVET_TOKEN or "
+			       "RIVET_TOKEN_FILE, or "
+			       "--auth none if everyone who reaches it may do everything",
+			       listen);
+	if (*listen == '\0')
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "listen: must be an address, such as 127.0.0.1:6420");
+	return 0;
+}
+
+static int finish(struct config *c, char *const *envp, struct err *e)
+{
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < CONFIG_COUNT; i++)
+		rc = type_value(c, (enum config_id)i, e);
+	if (rc == 0)
+		rc = read_token(c, envp, e);
+	if (rc < 0)
+		return rc;
+	default_runtime_dir(c);
+	resolve_log_format(c, envp);
+	c->hosts = config_split(config_get(c, CONFIG_HOSTS));
+	c->cors_origins =
+	    c->values[CONFIG_CORS_ORIGINS].text == NULL ? NULL : config_split(config_get(c, CONFIG_CORS_ORIGINS));
+	if (c->starts_max == 0) {
+		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+		c->starts_max = cpus > 0 ? (uint32_t)cpus * 2 : 2;
+	}
+	return check_whole(c, e);
+}
+
+static int load_rest(struct config *c, struct command_line *cl, char *const *envp, struct err *e)
+{
+	const char *file = cl->file != NULL ? cl->file : env_get(envp, "RIVET_RUNNERD_CONFIG");
+	if (file == NULL && access(DEFAULT_FILE, F_OK) == 0)
+		file = DEFAULT_FILE;
+	json_t *root = NULL;
+	struct config_lines *lines = NULL;
+	MEM_AUTO char *text = NULL;
+	int rc = 0;
+	read_environment(c, envp);
+	if (file != NULL) {
+		struct err why = {0};
+		c->file = absolute(file);
+		rc = read_text_file(c->file, FILE_MAX, &text, e, "configuration file");
+		if (rc < 0)
+			return rc;
+		root = json_field_parse(slice_str(text), &why);
+		if (root == NULL || !json_is_object(root)) {
+			json_decref(root);
+			return err_set(e, EINVAL, EXIT_CODE_CONFIG, "configuration file %s: %s", c->file,
+				       root == NULL ? why.text : "must be a JSON object");
+		}
+		lines = config_lines_new(slice_str(text));
+		rc = read_file_object(c, lines, root, e);
+	}
+	read_defaults(c, envp);
+	if (rc == 0)
+		rc = finish(c, envp, e);
+	if (rc == 0)
+		rc = read_types(c, cl, root, lines, envp, e);
+	config_lines_free(lines);
+	json_decref(root);
+	return rc;
+}
+
+int config_load(struct config *c, int argc, char *const *argv, char *const *envp, struct err *e)
+{
+	*c = (struct config){.mode = CONFIG_RUN};
+	c->types = mem_zalloc(sizeof(struct actor_type *));
+	struct command_line cl = {0};
+	int rc = read_command_line(c, &cl, argc, argv, e);
+	if (rc == 0 && c->mode != CONFIG_HELP && c->mode != CONFIG_VERSION)
+		rc = load_rest(c, &cl, envp, e);
+	config_strings_free(cl.pass_env);
+	return rc;
+}
+
+void config_free(struct config *c)
+{
+	for (size_t i = 0; i < CONFIG_COUNT; i++) {
+		mem_free(c->values[i].text);
+		mem_free(c->values[i].source);
+	}
+	for (size_t i = 0; i < c->n_notes; i++) {
+		mem_free(c->notes[i].key);
+		mem_free(c->notes[i].text);
+		mem_free(c->notes[i].source);
+	}
+	for (struct actor_type **t = c->types; t != NULL && *t != NULL; t++)
+		actor_type_free(*t);
+	mem_free(c->types);
+	mem_free(c->notes);
+	config_strings_free(c->hosts);
+	config_strings_free(c->cors_origins);
+	if (c->token != NULL)
+		explicit_bzero(c->token, strlen(c->token));
+	mem_free(c->token);
+	mem_free(c->token_source);
+	mem_free(c->file);
+	*c = (struct config){0};
+}

@@ -1,0 +1,13 @@
+/* Where each member of a JSON text stands, for error messages with a line. */
+#pragma once
+
+#include "base/buf.h"
+
+struct config_lines;
+
+/* Walks a text that is already known to be valid JSON. */
+struct config_lines *config_lines_new(struct slice text);
+void config_lines_free(struct config_lines *l);
+
+/* Line of the member with this dotted path ("actors.counter.command"), or 0. */
+unsigned config_lines_get(const struct config_lines *l, const char *path);

@@ -1,0 +1,29 @@
+/* Typed values out of text. Each returns 0 or -EINVAL with "WHAT: ..." in e. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* "250ms", "30s", "5min", "1h", "2d": milliseconds. `never` (-1) only where allowed. */
+int config_duration(const char *what, const char *text, bool never_allowed, int64_t *ret_ms, struct err *e);
+
+/* "64K", "256M", "2G", "1T" or plain bytes. */
+int config_size(const char *what, const char *text, uint64_t *ret, struct err *e);
+
+/* A whole number from min to max. */
+int config_number(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *e);
+
+/* One of the names (NULL-terminated); *ret is its index. */
+int config_choice(const char *what, const char *text, const char *const *names, size_t *ret, struct err *e);
+
+/* The nearest of the names within two edits, or NULL. */
+const char *config_nearest(const char *word, const char *const *names, size_t n);
+
+/* Checks ADDR:PORT (IPv4, [IPv6] or localhost). */
+int config_address(const char *what, const char *text, struct err *e);
+/* True when the address part is a loopback one. */
+bool config_address_is_loopback(const char *text);
+
+/* Splits at commas, white space around items removed, empty ones dropped: NULL-terminated, owned. */
+char **config_split(const char *text);
+void config_strings_free(char **list);
