@@ -66,6 +66,7 @@ static void exchange_free(struct exchange *x)
 	mem_free(x->forwarded_host);
 	mem_free(x->lifecycle);
 	mem_free(x->method);
+	mem_free(x->actor_key);
 	mem_free(x->refusal.message);
 	x->magic = 0;
 	mem_free(x);

@@ -65,6 +65,10 @@ struct exchange {
 	char *forwarded_for, *forwarded_proto, *forwarded_host; /* NULL in engine mode */
 	char *lifecycle; /* "start", "alarm", "stop": this is a call of the daemon itself; else NULL */
 	char *method;    /* upper case */
+	/* Which incarnation serves it, filled by who finds out; for the front's answer and the log. */
+	char actor_id[64];
+	char *actor_key; /* NULL: none */
+	int64_t generation;
 	bool no_body;    /* nothing follows the head */
 	int64_t begun_mono_ms;
 	struct exchange_refusal refusal;
