@@ -9,15 +9,18 @@
 #define LIMIT_RUNTIME_TARGET_BYTES \
 	(24 * 1024) /* a 2046-byte key percent-encoded three times over, and a range of two */
 #define LIMIT_HTTP_TRAILER_BYTES (8 * 1024)
-#define LIMIT_HTTP_CHUNK_LINE_BYTES 256 /* chunk size with extensions, CVE-2024-22019 */
-#define LIMIT_HTTP_EMPTY_LINES 4        /* before a request line; robustness, not a pastime */
-#define LIMIT_HTTP_CONNECTION_NAMES 32  /* fields named in Connection; each is compared with all */
-#define LIMIT_HTTP_INTERIM 32           /* 1xx answers before a final one */
-#define LIMIT_HTTP_HEAD_MS (10 * 1000)  /* slow-head attack */
-#define LIMIT_HTTP_IDLE_MS (75 * 1000)  /* keep-alive between requests */
-#define LIMIT_HTTP_LINGER_MS 2000       /* reading what a refused client still sends, so that it sees the answer */
-#define LIMIT_HTTP_HALF_CLOSE_MS 1000   /* a client that closed its sending side may still get this answer */
-#define LIMIT_HTTP_CONNS 16384          /* client connections of one listener */
+#define LIMIT_HTTP_CHUNK_LINE_BYTES 256     /* chunk size with extensions, CVE-2024-22019 */
+#define LIMIT_HTTP_EMPTY_LINES 4            /* before a request line; robustness, not a pastime */
+#define LIMIT_HTTP_CONNECTION_NAMES 32      /* fields named in Connection; each is compared with all */
+#define LIMIT_HTTP_INTERIM 32               /* 1xx answers before a final one */
+#define LIMIT_HTTP_HEAD_MS (10 * 1000)      /* slow-head attack */
+#define LIMIT_HTTP_IDLE_MS (75 * 1000)      /* keep-alive between requests */
+#define LIMIT_HTTP_LINGER_MS 2000           /* reading what a refused client still sends, so that it sees the answer */
+#define LIMIT_HTTP_HALF_CLOSE_MS 1000       /* a client that closed its sending side may still get this answer */
+#define LIMIT_HTTP_STASH_BYTES (64 * 1024)  /* input behind the request at hand; then reading stops */
+#define LIMIT_HTTP_DRAIN_BYTES (256 * 1024) /* of a body nobody wants, read to save the connection */
+#define LIMIT_HTTP_REFUSED 64               /* connections over the bound being told 503 at once */
+#define LIMIT_HTTP_CONNS 16384              /* client connections of one listener */
 
 /* Streams. */
 #define LIMIT_STREAM_READ_BYTES (64 * 1024)  /* one read */
@@ -52,6 +55,7 @@
 
 /* Actors. */
 #define LIMIT_ACTORS 16384        /* not asleep at once */
+#define LIMIT_ACTORS_PER_RUN 1024 /* that decide and act in one tick; a crash of all must not hold up the loop */
 #define LIMIT_ACTOR_WAITING 1000  /* exchanges waiting for one actor */
 #define LIMIT_ACTOR_KEEP_AWAKE 64 /* leases of one actor */
 #define LIMIT_KEEP_AWAKE_MS (60 * 60 * 1000)
