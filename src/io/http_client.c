@@ -16,8 +16,7 @@
 #include "io/cork.h"
 
 #define CLIENT_MAGIC 0x68636c69u
-#define STASH_BYTES ((size_t)64 * 1024) /* reading stops there; one read may come on top */
-#define STASH_KEPT_BYTES ((size_t)4 * 1024)
+#define STASH_KEPT_BYTES ((size_t)4 * 1024) /* memory an idle connection may keep */
 
 enum client_state {
 	CLIENT_IDLE,
@@ -170,7 +169,7 @@ static void reading_apply(struct http_client *c)
 {
 	if (c->state >= CLIENT_DEAD)
 		return;
-	if (buf_len(&c->stash) >= STASH_BYTES)
+	if (buf_len(&c->stash) >= LIMIT_HTTP_STASH_BYTES)
 		stream_read_stop(c->stream);
 	else
 		stream_read_start(c->stream);
@@ -269,7 +268,7 @@ int http_client_open(struct loop *l, int fd, const struct http_client_events *ev
 	c->idle_since_ms = loop_mono_ms(l);
 	c->parser = http_parser_new(HTTP_RESPONSE, LIMIT_HTTP_TARGET_BYTES, &parser_events, c);
 	cork_init(&c->out, l, c->stream);
-	buf_init(&c->stash, STASH_BYTES + LIMIT_STREAM_READ_BYTES);
+	buf_init(&c->stash, LIMIT_HTTP_STASH_BYTES + LIMIT_STREAM_READ_BYTES); /* one read may come on top */
 	loop_task_init(&c->pump, on_pump, c);
 	stream_read_start(c->stream);
 	*ret = c;

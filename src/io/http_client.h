@@ -19,8 +19,9 @@ struct http_client_events {
 	void (*head)(void *arg, const struct http_head *h); /* final answer (or 101); the head dies on return */
 	void (*body)(void *arg, struct slice s);
 	void (*writable)(void *arg); /* request bytes are taken again */
-	/* The request is over. `reusable`: the connection may carry another one. With anything but DONE the
-	 * connection is dead and must be closed. answered: some byte of the answer had arrived. */
+	/* The request is over. `reusable`: the connection may carry another one, from inside this call on. Else it is
+	 * dead and must be closed; further body bytes are dropped. answered: some byte of an answer had arrived.
+	 * Not called after a 101. */
 	void (*over)(void *arg, enum http_client_why why, bool answered, bool reusable);
 	void (*raw)(void *arg, struct slice s); /* after a 101 */
 	void (*raw_eof)(void *arg);             /* after a 101: the worker closed or failed */

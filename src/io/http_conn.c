@@ -19,8 +19,7 @@
 #include <stdio.h>
 
 #define CONN_MAGIC 0x68636f6eu
-#define STASH_BYTES ((size_t)64 * 1024) /* reading stops there; one read may come on top */
-#define STASH_KEPT_BYTES ((size_t)4 * 1024)
+#define STASH_KEPT_BYTES ((size_t)4 * 1024) /* memory an idle connection may keep */
 
 /* ---- ends ---- */
 
@@ -126,7 +125,7 @@ void http_conn_settle(struct http_conn *c)
 	bool answered = c->state == CONN_DRAIN || (c->state == CONN_BUSY && c->req.answer == ANSWER_DONE);
 	if (c->feeding || !answered)
 		return;
-	if (!c->req.keep || c->req.dropped > HTTP_CONN_DRAIN_BYTES) {
+	if (!c->req.keep || c->req.dropped > LIMIT_HTTP_DRAIN_BYTES) {
 		http_conn_linger(c, LIMIT_HTTP_LINGER_MS);
 	} else if (c->req.body_done) {
 		begin_idle(c);
@@ -174,7 +173,7 @@ static void on_body(void *arg, struct slice s)
 		return;
 	}
 	c->req.dropped += s.n;
-	if (c->req.dropped > HTTP_CONN_DRAIN_BYTES)
+	if (c->req.dropped > LIMIT_HTTP_DRAIN_BYTES)
 		http_parser_pause(c->parser);
 }
 
@@ -271,7 +270,7 @@ static void reading_apply(struct http_conn *c)
 {
 	if (c->state >= CONN_CUT)
 		return;
-	if (buf_len(&c->stash) >= STASH_BYTES && c->state != CONN_LINGER)
+	if (buf_len(&c->stash) >= LIMIT_HTTP_STASH_BYTES && c->state != CONN_LINGER)
 		stream_read_stop(c->stream);
 	else
 		stream_read_start(c->stream);
@@ -299,7 +298,7 @@ static void take_eof(struct http_conn *c)
 			timer_arm(&c->deadline, LIMIT_HTTP_HALF_CLOSE_MS);
 		break;
 	case CONN_RAW:
-		if (!c->req.paused && !c->req.body_done) {
+		if (!c->req.paused && !more && !c->req.body_done) {
 			c->req.body_done = true;
 			o->events->raw_eof(o->arg, c);
 		}
@@ -435,7 +434,7 @@ int http_conn_open(struct http_server *s, int fd, bool refused)
 	c->server = s;
 	c->parser = http_parser_new(HTTP_REQUEST, s->options.target_max, &parser_events, c);
 	cork_init(&c->out, s->loop, c->stream);
-	buf_init(&c->stash, STASH_BYTES + LIMIT_STREAM_READ_BYTES);
+	buf_init(&c->stash, LIMIT_HTTP_STASH_BYTES + LIMIT_STREAM_READ_BYTES); /* one read may come on top */
 	timer_init(&c->deadline, s->loop, on_deadline, c);
 	loop_task_init(&c->pump, on_pump, c);
 	stream_peer(c->stream, c->peer);

@@ -15,7 +15,10 @@ struct http_server;
 struct http_conn_events {
 	/* A request begins. The head dies on return. The user must answer it, now or
 	 * later (http_conn_reply or http_conn_head...). Body bytes follow through body();
-	 * with nothing to come, body(fin) is called once with an empty slice. */
+	 * its last call has fin and an empty slice, also for a request without a body.
+	 * None comes once the answer is complete or the connection upgraded. A client
+	 * that waits for "100 Continue" gets it when the body is wanted: not while
+	 * paused, and not once it is answered. */
 	void (*request)(void *arg, struct http_conn *c, const struct http_head *h);
 	void (*body)(void *arg, struct http_conn *c, struct slice s, bool fin);
 	/* The client takes bytes again (the answer's queue had been above high water). */
@@ -24,8 +27,10 @@ struct http_conn_events {
 	void (*raw)(void *arg, struct http_conn *c, struct slice s);
 	/* After http_conn_upgrade: the client closed its sending side; no more raw(). */
 	void (*raw_eof)(void *arg, struct http_conn *c);
-	/* The client left before the exchange was over, or http_conn_abort was not asked by us: last call for this
-	 * request. Not called once the answer is complete. */
+	/* The exchange cannot be completed: the client left (its FIN gives an answer LIMIT_HTTP_HALF_CLOSE_MS more, a
+	 * reset none) or broke HTTP in the body, the server is being closed, or the answer ran over the stream's bound.
+	 * Last call for this request. Not called once the answer is complete, nor after http_conn_abort or
+	 * http_conn_raw_close. What the user says between the cause and this call is dropped. */
 	void (*gone)(void *arg, struct http_conn *c);
 };
 
@@ -57,6 +62,10 @@ const char *http_conn_peer(const struct http_conn *c);
 /* While paused no body or raw event comes; up to 64 KiB are stashed, so that a client that leaves is still noticed. */
 void http_conn_pause(struct http_conn *c, bool stop);
 
+/* Each answer says in its head whether the connection lives on: not when the client or draining forbids it, for an
+ * answer framed by its end, for a refused upgrade, for an unanswered "Expect: 100-continue", or when more than
+ * LIMIT_HTTP_DRAIN_BYTES of the request's body are still to come. */
+
 /* Whole answer. `fields` is bytes of complete field lines ("name: value\r\n"...) or empty; content-length, date and
  * connection are added. If the request's body was not read it is drained or the connection closed after the answer. */
 void http_conn_reply(struct http_conn *c, unsigned status, struct slice fields, struct slice body);
@@ -68,6 +77,7 @@ void http_conn_head(struct http_conn *c, unsigned status, struct slice fields, e
 		    uint64_t length);
 /* True: go on; false: above high water, stop until writable(). */
 bool http_conn_data(struct http_conn *c, struct slice s);
+/* The answer must be as long as its LENGTH said before the end. */
 void http_conn_end(struct http_conn *c);
 
 /* Cuts the connection so that the answer cannot be taken for complete (RST when bytes are owed). */

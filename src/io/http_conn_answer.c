@@ -7,11 +7,17 @@
  * here: nothing is sent, and `gone` is on its way. */
 #include "io/http_conn_private.h"
 
+/* Never has a body, whatever the method (RFC 9110 15.3.5, 15.4.5). */
+static bool is_bodiless(unsigned status)
+{
+	return status == 204 || status == 304;
+}
+
 static bool keeps(const struct http_conn *c, enum http_framing framing)
 {
 	const struct request *q = &c->req;
 	return q->client_keeps && framing != HTTP_FRAMING_EOF && !c->server->draining && !q->upgrade &&
-	       !q->continue_due && q->body_left <= HTTP_CONN_DRAIN_BYTES;
+	       !q->continue_due && q->body_left <= LIMIT_HTTP_DRAIN_BYTES;
 }
 
 /* The head waits in the cork for the body's first bytes. */
@@ -20,8 +26,11 @@ static void compose(struct http_conn *c, unsigned status, struct slice fields, e
 {
 	struct request *q = &c->req;
 	struct buf *b = cork_buf(&c->out);
-	if (framing == HTTP_FRAMING_CHUNKED && q->old)
+	if (is_bodiless(status))
+		framing = HTTP_FRAMING_NONE;
+	else if (framing == HTTP_FRAMING_CHUNKED && q->old)
 		framing = HTTP_FRAMING_EOF;
+	CHECK(framing != HTTP_FRAMING_NONE || is_bodiless(status) || q->is_head);
 	q->keep = keeps(c, framing);
 	http_put_status_line(b, status);
 	buf_add(b, fields);
@@ -35,7 +44,7 @@ static void compose(struct http_conn *c, unsigned status, struct slice fields, e
 	else if (q->old)
 		http_put_field_str(b, "connection", "keep-alive");
 	http_put_end(b);
-	if (q->is_head || status == 204 || status == 304)
+	if (q->is_head)
 		framing = HTTP_FRAMING_NONE;
 	q->framing = (uint8_t)framing;
 	q->answer_left = length;
@@ -87,11 +96,10 @@ void http_conn_end(struct http_conn *c)
 
 void http_conn_reply(struct http_conn *c, unsigned status, struct slice fields, struct slice body)
 {
-	bool bodiless = status == 204 || status == 304;
-	CHECK(!bodiless || body.n == 0);
+	CHECK(!is_bodiless(status) || body.n == 0);
 	if (c->state != CONN_CUT) {
 		CHECK(c->state == CONN_BUSY && c->req.answer == ANSWER_NONE && status >= 200);
-		compose(c, status, fields, bodiless ? HTTP_FRAMING_NONE : HTTP_FRAMING_LENGTH, body.n);
+		compose(c, status, fields, HTTP_FRAMING_LENGTH, body.n);
 		http_conn_data(c, body);
 	}
 	http_conn_end(c);

@@ -5,8 +5,6 @@
 #include "io/http_conn.h"
 #include "io/timer.h"
 
-#define HTTP_CONN_DRAIN_BYTES ((size_t)256 * 1024) /* of a body that nobody wants, to save the connection */
-
 struct http_server {
 	uint32_t magic;
 	struct loop *loop;

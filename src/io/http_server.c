@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #define SERVER_MAGIC 0x68736572u
-#define REFUSED_MAX 64 /* connections being told 503 at once */
 
 static void end(struct http_server *s)
 {
@@ -39,7 +38,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_opt
 void http_server_give(struct http_server *s, int fd)
 {
 	bool refused = s->n_conns >= s->options.conns_max;
-	if (s->closing || s->n_conns >= s->options.conns_max + REFUSED_MAX || http_conn_open(s, fd, refused) < 0)
+	if (s->closing || s->n_conns >= s->options.conns_max + LIMIT_HTTP_REFUSED || http_conn_open(s, fd, refused) < 0)
 		close(fd);
 }
 

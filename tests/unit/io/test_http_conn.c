@@ -1148,6 +1148,22 @@ static void test_fin_after_an_upgrade_is_raw_eof(void **state)
 	site_done(&s);
 }
 
+static void test_raw_eof_comes_behind_what_was_stashed(void **state)
+{
+	(void)state;
+	struct site s;
+	site_open(&s, IO_PAIR_UNIX, HOLD);
+	say(&s, UPGRADE);
+	http_conn_upgrade(s.conn, SLICE_NONE);
+	http_conn_pause(s.conn, true);
+	say(&s, "x");
+	shutdown(s.peer.fd, SHUT_WR);
+	http_conn_pause(s.conn, false); /* seen in the same turn as the FIN */
+	io_loop_settle(s.loop);
+	assert_string_equal(trace(&s), "request GET /ws;fin;raw x;raw_eof;");
+	site_done(&s);
+}
+
 static void test_a_reset_after_an_upgrade_is_gone(void **state)
 {
 	(void)state;
@@ -1259,6 +1275,7 @@ int main(void)
 	    cmocka_unit_test(test_upgrade_turns_to_raw_bytes),
 	    cmocka_unit_test(test_a_late_upgrade_keeps_what_came_meanwhile),
 	    cmocka_unit_test(test_fin_after_an_upgrade_is_raw_eof),
+	    cmocka_unit_test(test_raw_eof_comes_behind_what_was_stashed),
 	    cmocka_unit_test(test_a_reset_after_an_upgrade_is_gone),
 	    cmocka_unit_test(test_raw_close_waits_for_fin_in_bounded_time),
 	    cmocka_unit_test(test_raw_bytes_obey_the_marks),
