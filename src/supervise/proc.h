@@ -3,24 +3,28 @@
  *
  * The child is made with clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) and does
  * nothing but raw system calls before execve, see exec_worker.c. Its process
- * group is told to the guardian before the program runs. */
+ * group is told to the guardian before the program runs. To be called from the
+ * loop's thread only: the kernel kills the child when that thread ends. */
 #pragma once
 
 #include "base/err.h"
 #include "io/timer.h"
 #include "supervise/guardian.h"
 
-/* What to run. Borrowed during proc_spawn only. */
+/* Notes RLIMIT_NOFILE as the daemon was started with it, which workers get back. Call before raising it. */
+void proc_remember_limits(void);
+
 struct proc_rlimit {
 	int resource;
 	uint64_t value; /* soft and hard */
 };
 
+/* What to run. Borrowed during proc_spawn only. */
 struct proc_spec {
 	char *const *argv;       /* argv[0] without a slash is searched in `search_path` */
-	const char *search_path; /* PATH of the worker's environment */
+	const char *search_path; /* PATH of the worker's environment; its absolute directories count */
 	char *const *envp;       /* complete; "LISTEN_PID=" followed by spaces is filled in by the child with its pid */
-	const char *directory;   /* NULL: the daemon's own */
+	const char *directory;   /* entered as the user; NULL: the daemon's own */
 	bool set_user;
 	uint32_t uid, gid;
 	const uint32_t *groups; /* supplementary, with set_user */
@@ -66,5 +70,6 @@ struct slice proc_stderr_tail(const struct proc *p);
 /* Writes "exit code 3", "signal 11 (Segmentation fault, core dumped)" into ret. */
 void proc_exit_text(const struct proc_exit *how, char ret[80]);
 
-/* PID 1 and subreaper duties: becomes a subreaper, watches SIGCHLD and reaps every child that is no struct proc. */
+/* PID 1 and subreaper duties: becomes a subreaper, watches SIGCHLD and reaps every child that is no struct proc and not
+ * the guardian. 0 or -errno. loop_signals_close ends it. */
 int proc_reaper_start(struct loop *l);

@@ -22,5 +22,5 @@ void restart_failed(struct restart *r, int64_t now_mono_ms, uint32_t random);
 void restart_stopped(struct restart *r, int64_t now_mono_ms);
 /* Milliseconds to wait before the next start; 0: now. */
 int64_t restart_wait_ms(const struct restart *r, int64_t now_mono_ms);
-/* Five or more in a row. */
+/* Five or more in a row, and not up now. */
 bool restart_is_failing(const struct restart *r);

@@ -1,0 +1,212 @@
+/* Owns the stack the child runs on; nothing else lives longer than a call.
+ *
+ * clone(CLONE_VM | CLONE_VFORK): the child borrows the daemon's memory while the
+ * calling thread waits, so the time does not grow with the daemon as fork's
+ * does. The price is what may be done in there: no allocation, no lock, no libc
+ * beyond syscall(2) (its setuid, for one, would change the daemon's threads
+ * too), no signal handler. All signals are blocked around it, libc's own too,
+ * and the child takes the daemon's handlers off before it unblocks.
+ *
+ * The outcome is written into struct exec_worker, whose memory is shared.
+ *
+ * setuid in the child marks the shared memory as not dumpable, which is right
+ * while a process of the worker's user holds it (nobody may attach), and taken
+ * back once the child has memory of its own.
+ *
+ * The sanitizers do not see the functions of the child: they do not know its
+ * stack. */
+#include "supervise/exec_worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define STACK_BYTES ((size_t)64 * 1024)
+#define GUARD_BYTES ((size_t)64 * 1024) /* a multiple of every page size */
+#define N_SIGNALS 64
+#define SIGSET_BYTES ((size_t)(N_SIGNALS / 8)) /* the kernel's */
+#define FD_FIRST_FREE 4                        /* 0 to 3 are the worker's */
+
+#define IN_CHILD __attribute__((no_sanitize("address", "undefined", "thread"), noinline))
+
+static char *stack_top(void)
+{
+	static char *top;
+	if (top != NULL)
+		return top;
+	char *low = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (low == MAP_FAILED || mprotect(low, GUARD_BYTES, PROT_NONE) < 0)
+		return NULL;
+	return top = low + GUARD_BYTES + STACK_BYTES;
+}
+
+/* ---- the child ---- */
+
+/* Stops here, with errno as the reason. */
+#define TRY(w, the_step, call)                        \
+	do {                                          \
+		if ((call) < 0) {                     \
+			(w)->step = (the_step);       \
+			(w)->why = errno;             \
+			syscall(SYS_exit_group, 127); \
+		}                                     \
+	} while (0)
+
+IN_CHILD static void reset_signals(void)
+{
+	/* struct sigaction as the kernel has it: all zeros is SIG_DFL on every architecture. */
+	static const unsigned long dfl[8];
+	for (long signo = 1; signo <= N_SIGNALS; signo++)
+		syscall(SYS_rt_sigaction, signo, dfl, NULL, SIGSET_BYTES); /* KILL and STOP refuse */
+	/* Telling a dead guardian left this one pending. */
+	uint64_t pipe_only = (uint64_t)1 << (SIGPIPE - 1);
+	static const int64_t at_once[2];
+	syscall(SYS_rt_sigtimedwait, &pipe_only, NULL, at_once, SIGSET_BYTES);
+}
+
+IN_CHILD static void lead_group(struct exec_worker *w)
+{
+	struct {
+		int32_t group, there;
+	} message = {(int32_t)syscall(SYS_getpid), 1};
+	TRY(w, EXEC_STEP_GROUP, syscall(SYS_setpgid, 0, 0));
+	/* If this fails the parent still tells it, once the program runs. */
+	if (w->guardian_fd >= 0)
+		syscall(SYS_write, w->guardian_fd, &message, sizeof(message));
+}
+
+IN_CHILD static void arrange_fds(struct exec_worker *w)
+{
+	int from[4] = {w->fds[0], w->fds[1], w->fds[2], w->spec->fd3};
+	unsigned n = w->spec->fd3 < 0 ? 3 : 4;
+	for (unsigned i = 0; i < n; i++) /* out of the way of what is going to be 0 to 3 */
+		if (from[i] < FD_FIRST_FREE)
+			TRY(w, EXEC_STEP_FDS, from[i] = (int)syscall(SYS_fcntl, from[i], F_DUPFD, FD_FIRST_FREE));
+	for (unsigned i = 0; i < n; i++)
+		TRY(w, EXEC_STEP_FDS, syscall(SYS_dup3, from[i], i, 0));
+	TRY(w, EXEC_STEP_FDS, syscall(SYS_close_range, n, ~0u, 0u));
+	if (n == 4) {
+		long flags;
+		TRY(w, EXEC_STEP_FDS, flags = syscall(SYS_fcntl, 3, F_GETFL));
+		TRY(w, EXEC_STEP_FDS, syscall(SYS_fcntl, 3, F_SETFL, flags & ~(long)O_NONBLOCK));
+	}
+}
+
+IN_CHILD static void set_rlimits(struct exec_worker *w)
+{
+	const struct proc_spec *s = w->spec;
+	w->rlimit_at = s->n_rlimits;
+	if (w->n_files != NULL)
+		TRY(w, EXEC_STEP_RLIMIT, syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, w->n_files, NULL));
+	for (w->rlimit_at = 0; w->rlimit_at < s->n_rlimits; w->rlimit_at++) {
+		uint64_t both[2] = {s->rlimits[w->rlimit_at].value, s->rlimits[w->rlimit_at].value};
+		TRY(w, EXEC_STEP_RLIMIT, syscall(SYS_prlimit64, 0, s->rlimits[w->rlimit_at].resource, both, NULL));
+	}
+}
+
+/* Kernels of 32 bits have two of each; the numbers without 32 are the ones for 16-bit ids there. */
+#ifdef SYS_setresuid32
+#define SYS_SETRESUID SYS_setresuid32
+#define SYS_SETRESGID SYS_setresgid32
+#define SYS_SETGROUPS SYS_setgroups32
+#else
+#define SYS_SETRESUID SYS_setresuid
+#define SYS_SETRESGID SYS_setresgid
+#define SYS_SETGROUPS SYS_setgroups
+#endif
+
+IN_CHILD static void become_user(struct exec_worker *w)
+{
+	const struct proc_spec *s = w->spec;
+	if (s->set_user) {
+		TRY(w, EXEC_STEP_GROUPS, syscall(SYS_SETGROUPS, s->n_groups, s->groups));
+		TRY(w, EXEC_STEP_GID, syscall(SYS_SETRESGID, s->gid, s->gid, s->gid));
+		TRY(w, EXEC_STEP_UID, syscall(SYS_SETRESUID, s->uid, s->uid, s->uid));
+	}
+	/* Ambient capabilities would pass through execve; root's come with the user and stay. */
+	syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (syscall(SYS_geteuid) != 0) {
+		struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+		struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+		TRY(w, EXEC_STEP_CAPS, syscall(SYS_capset, &head, none));
+	}
+}
+
+/* The parent's thread is in vfork, but it can have been killed. */
+IN_CHILD static void die_with_parent(struct exec_worker *w)
+{
+	TRY(w, EXEC_STEP_PARENT_DEATH, syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+	if (syscall(SYS_getppid) != w->parent)
+		syscall(SYS_exit_group, 127);
+}
+
+IN_CHILD static void write_listen_pid(struct exec_worker *w)
+{
+	char digits[12];
+	unsigned n = 0;
+	char *to = w->listen_pid + sizeof("LISTEN_PID=") - 1;
+	for (unsigned long pid = (unsigned long)syscall(SYS_getpid); pid > 0 && n < sizeof(digits); pid /= 10)
+		digits[n++] = (char)('0' + pid % 10);
+	while (n > 0)
+		*to++ = digits[--n];
+	*to = '\0';
+}
+
+IN_CHILD static int run_child(void *arg)
+{
+	struct exec_worker *w = arg;
+	const struct proc_spec *s = w->spec;
+	uint64_t no_signals = 0;
+	lead_group(w);
+	reset_signals();
+	syscall(SYS_umask, 022);
+	arrange_fds(w);
+	set_rlimits(w);
+	become_user(w);
+	if (s->directory != NULL) /* as the user: what is not the user's to enter is said here, not by the program */
+		TRY(w, EXEC_STEP_DIRECTORY, syscall(SYS_chdir, s->directory));
+	die_with_parent(w); /* after setuid and capset, which take it back */
+	if (w->listen_pid != NULL)
+		write_listen_pid(w);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, NULL, SIGSET_BYTES);
+	TRY(w, EXEC_STEP_EXEC, syscall(SYS_execve, w->path, s->argv, w->envp));
+	return 127; /* execve does not return */
+}
+
+/* ---- the parent ---- */
+
+pid_t exec_worker(struct exec_worker *w, int *ret_pidfd)
+{
+	uint64_t all = ~(uint64_t)0, before = 0;
+	char *stack = stack_top();
+	int pidfd = -1;
+	w->step = EXEC_STEP_NONE;
+	w->parent = (int32_t)getpid();
+	int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+	pid_t pid = -1;
+	if (stack != NULL) {
+		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGSET_BYTES);
+		pid = clone(run_child, stack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, w, &pidfd);
+		int why = errno;
+		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGSET_BYTES);
+		errno = why;
+	}
+	if (pid < 0) {
+		w->step = EXEC_STEP_CLONE;
+		w->why = errno;
+		return -1;
+	}
+	if (w->spec->set_user && dumpable == 1)
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	*ret_pidfd = pidfd;
+	return pid;
+}
