@@ -77,6 +77,10 @@ static void peer_step(struct io_peer *p, const char *const *script, size_t n_scr
 
 #define HOST "host: a\r\n"
 
+#define UPGRADE                                                                     \
+	"GET /ws HTTP/1.1\r\n" HOST "connection: Upgrade\r\nupgrade: websocket\r\n" \
+	"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
 static const char *const requests[] = {
     "GET /a HTTP/1.1\r\n" HOST "\r\n",
     "GET /a HTTP/1.1\r\n" HOST "\r\nGET /b HTTP/1.1\r\n" HOST "\r\n",
@@ -90,8 +94,7 @@ static const char *const requests[] = {
     "0\r\n\r\n",
     "186a0\r\n",
     "\r\n",
-    "GET /ws HTTP/1.1\r\n" HOST "connection: Upgrade\r\nupgrade: websocket\r\n"
-    "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    UPGRADE,
 };
 
 enum phase { PHASE_NONE, PHASE_ASKED, PHASE_ANSWERING, PHASE_RAW };
@@ -273,6 +276,10 @@ static void test_any_client_and_any_user(void **state)
 
 /* ---- http_client ---- */
 
+#define SWITCH                                                                              \
+	"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n" \
+	"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+
 static const char *const answers[] = {
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
@@ -281,8 +288,7 @@ static const char *const answers[] = {
     "HTTP/1.1 204 No Content\r\n\r\n",
     "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nto the end",
     "HTTP/1.1 100 Continue\r\n\r\n",
-    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
-    "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    SWITCH,
     "\r\n",
 };
 
