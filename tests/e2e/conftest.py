@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -80,7 +81,7 @@ def pytest_runtest_makereport(item):
 
 
 def _keep_logs(item, daemon):
-    place = os.path.join(KEPT_LOGS, re.sub(r"[^A-Za-z0-9_.-]+", "_", item.nodeid))
+    place = os.path.join(KEPT_LOGS, re.sub(r"[^A-Za-z0-9_.-]+", "_", item.nodeid)[:150])
     os.makedirs(place, exist_ok=True)
     for name in os.listdir(daemon.tmp):
         if name.endswith((".log", ".json", ".jsonl")):
@@ -158,7 +159,7 @@ def calm(tmp_path_factory):
 def actor(calm, request):
     """A running actor of its own for this test."""
     request.node.daemons = [calm]
-    made = calm.create("probe", f"{request.node.name}-{os.getpid()}"[:200])
+    made = calm.create("probe", request.node.name[:100] + secrets.token_hex(4))
     yield made
     made.destroy()
 
