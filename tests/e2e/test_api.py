@@ -442,6 +442,14 @@ def test_gateway_malformed_id(calm, actor_id):
     assert calm.get(f"/gateway/{actor_id}/x").status_code == 404
 
 
+@pytest.mark.parametrize("value, status", [("1", 200), ("true", 200), ("0", 200), ("false", 200), ("maybe", 400)])
+def test_skip_ready_wait_header(calm, actor, value, status):
+    answer = actor.get("/pid", headers={"x-rivet-skip-ready-wait": value})
+    assert answer.status_code == status
+    if status == 400:
+        assert code_of(answer) == "guard.invalid_header"
+
+
 def test_ray_id_of_the_caller_is_echoed(actor):
     ray = actor.get("/pid").headers["x-rivet-ray-id"]
     assert actor.get("/pid", headers={"x-rivet-ray-id": ray}).headers["x-rivet-ray-id"] == ray

@@ -366,6 +366,35 @@ def test_slow_worker_holds_the_client_back(probe, trace, tmp_path):
         assert json.loads(connection.read_answer().body) == {"length": 100 << 20}
 
 
+# ---- what a real engine would refuse ----
+
+ENGINE_MAX = 20 << 20
+
+
+@pytest.mark.parametrize("rest, code", [("/sse?count=2", "runner.streaming_unsupported"),
+                                        (f"/download?bytes={ENGINE_MAX + 1}", "runner.response_too_large")])
+def test_engine_limits_refuse(probe, rest, code):
+    daemon = probe(config={"engine_limits": True})
+    answer = daemon.create("probe", "k").get(rest)
+    assert answer.status_code == 502
+    assert answer.headers["x-rivet-error"] == code_of(answer) == code
+
+
+def test_engine_limits_let_the_rest_pass(probe):
+    made = probe(config={"engine_limits": True}).create("probe", "k")
+    assert len(made.get(f"/download?bytes={ENGINE_MAX}").content) == ENGINE_MAX
+    assert made.get("/stream?count=3").text.count("part") == 3
+
+
+def test_what_an_engine_would_refuse_is_said_once(probe):
+    daemon = probe()
+    made = daemon.create("probe", "k")
+    for _ in range(3):
+        assert made.get("/sse?count=1").status_code == 200
+    said = [record for record in daemon.log_records() if "engine" in record["msg"].lower() and "probe" in str(record)]
+    assert len(said) == 1
+
+
 # ---- connections ----
 
 def test_keep_alive(actor, wire):
