@@ -29,9 +29,11 @@ struct local {
 	struct local_counters counters;
 	char id[ACTOR_ID_TEXT + 1]; /* of this daemon, as the one runner */
 	int64_t started_wall_ms;
-	bool draining, killing;
-	struct list requests;   /* struct local_request: gateway requests and API calls under way */
-	struct timer drain_cut; /* streams are cut shortly before the end of the drain */
+	bool draining, drained_told;
+	bool *warned;       /* by type: an answer was told that an engine would refuse */
+	struct buf scratch; /* head fields of the answer at hand */
+	struct loop_task finish;
+	struct list requests; /* struct local_request: gateway requests and API calls under way */
 	void (*drained)(void *arg);
 	void *drained_arg;
 	int parts_open; /* while closing */
@@ -46,9 +48,7 @@ struct local_request_ops {
 	void (*writable)(struct local_request *r);
 	void (*raw)(struct local_request *r, struct slice s);
 	void (*raw_eof)(struct local_request *r);
-	void (*gone)(struct local_request *r);  /* the connection is no more; r->conn is NULL */
-	void (*drain)(struct local_request *r); /* draining has begun; may be NULL */
-	void (*cut)(struct local_request *r);   /* the drain's time is up; may be NULL */
+	void (*gone)(struct local_request *r); /* the connection is no more; r->conn is NULL */
 };
 struct local_request {
 	const struct local_request_ops *ops;

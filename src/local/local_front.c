@@ -1,0 +1,147 @@
+/* The part of a front end that HTTP and WebSocket share: its exchange, the
+ * wait for a ready actor, and what failures look like. */
+#include "local/local_front.h"
+
+#include <stdio.h>
+
+#define FRONT_MAGIC 0x66726f6eu
+
+static void on_quit(void *arg)
+{
+	struct local_front *f = arg;
+	CHECK(f->magic == FRONT_MAGIC);
+	local_front_free(f, EXCHANGE_GONE);
+}
+
+static void fill_exchange(struct exchange *x, struct local *l, struct http_conn *c, const struct http_head *h,
+			  const struct local_route *route)
+{
+	const struct http_field *host = http_head_get(h, HTTP_F_HOST);
+	x->head = http_head_copy(h);
+	x->target = mem_strdup(route->target);
+	x->subprotocols = mem_strdup(route->subprotocols);
+	x->method = slice_dup(h->method);
+	x->no_body = h->framing == HTTP_FRAMING_NONE;
+	x->begun_mono_ms = loop_mono_ms(l->o.loop);
+	snprintf(x->request_id, sizeof(x->request_id), "%s", actor_id_new().text);
+	x->forwarded_for = mem_strdup(http_conn_peer(c));
+	x->forwarded_proto = mem_strdup("http");
+	x->forwarded_host = host == NULL ? NULL : slice_dup(host->value);
+}
+
+struct local_front *local_front_open(struct local *l, struct http_conn *c, const struct http_head *h,
+				     const struct local_route *route, enum exchange_kind kind,
+				     const struct local_request_ops *request_ops, const struct exchange_ops *ops,
+				     void (*on_ready_timeout)(void *arg))
+{
+	struct local_front *f = mem_zalloc(sizeof(*f));
+	f->magic = FRONT_MAGIC;
+	if (exchange_open(kind, ops, f, &f->x) != 0) {
+		mem_free(f);
+		return NULL;
+	}
+	local_request_init(&f->r, request_ops, l, c, h);
+	fill_exchange(f->x, l, c, h, route);
+	f->head_request = slice_is(h->method, "HEAD");
+	timer_init(&f->ready, l->o.loop, on_ready_timeout, f);
+	loop_task_init(&f->quit, on_quit, f);
+	return f;
+}
+
+void local_front_offer(struct local_front *f, const struct local_route *route)
+{
+	struct local_driver *d = f->r.local->driver;
+	timer_arm(&f->ready, local_driver_ready_ms(d, ""));
+	if (route->kind == ROUTE_ACTOR_ID) {
+		local_driver_offer_id(d, route->id.text, f->x);
+		return;
+	}
+	struct local_key k = {.namespace_name = route->namespace_name,
+			      .name = route->name,
+			      .key = route->key,
+			      .pool = route->pool,
+			      .crash_policy = route->crash_policy,
+			      .input = slice_of(route->input, route->input_len),
+			      .has_input = route->input != NULL};
+	local_driver_offer_key(d, &k, route->create, f->x);
+}
+
+void local_front_free(struct local_front *f, enum exchange_why why)
+{
+	timer_disarm(&f->ready);
+	loop_cancel(&f->quit);
+	struct exchange *x = TAKE(f->x);
+	local_request_done(&f->r);
+	mem_free(f->tracker);
+	f->magic = 0;
+	mem_free(f);
+	if (x != NULL)
+		exchange_leave(x, EXCHANGE_FRONT, why);
+}
+
+struct local_failure local_front_failure(const struct exchange *x, enum exchange_why why)
+{
+	static const struct local_failure table[] = {
+	    [EXCHANGE_DONE] = {502, "guard", "upstream_error", "the worker ended the request without an answer", 0},
+	    [EXCHANGE_GONE] =
+		{502, "guard", "upstream_error",
+		 "the worker closed the connection before it answered; whether it executed the request is not known",
+		 0},
+	    [EXCHANGE_MALFORMED] = {502, "guard", "upstream_error", "the worker's answer is not valid HTTP", 0},
+	    [EXCHANGE_TIMEOUT] = {504, "guard", "gateway_response_start_timeout",
+				  "the worker did not begin its answer within request_timeout", 0},
+	    [EXCHANGE_STOPPED] = {503, "guard", "actor_stopped_while_waiting",
+				  "the actor was stopped while the request ran; whether it was executed is not known",
+				  1},
+	    [EXCHANGE_CRASHED] = {502, "guard", "upstream_error",
+				  "the worker crashed while the request ran; whether it was executed is not known", 1},
+	};
+	if (why != EXCHANGE_REFUSED) {
+		struct local_failure f = table[why];
+		if (x->refusal.message != NULL)
+			f.message = x->refusal.message;
+		return f;
+	}
+	const struct exchange_refusal *r = &x->refusal;
+	return (struct local_failure){r->status, r->group, r->code,
+				      r->message != NULL ? r->message : local_sentence(r->group, r->code),
+				      r->retry_after_s};
+}
+
+/* Fields of a worker's answer that end here, beside the hop-by-hop ones. */
+static const bool dropped[] = {
+    [HTTP_F_TRANSFER_ENCODING] = true,
+    [HTTP_F_CONNECTION] = true,
+    [HTTP_F_DATE] = true,
+    [HTTP_F_X_RIVET_ERROR] = true,
+    [HTTP_F_X_RIVET_RAY_ID] = true,
+    [HTTP_F_X_RIVET_HIBERNATE] = true,
+    [HTTP_F_SEC_WEBSOCKET_ACCEPT] = true,
+    [HTTP_F_SEC_WEBSOCKET_EXTENSIONS] = true,
+    [HTTP_F_X_RIVET_OTHER] = false,
+};
+
+static bool is_dropped(const struct local_front *f, const struct http_field *field, bool keep_length)
+{
+	if (field->id == HTTP_F_CONTENT_LENGTH)
+		return !keep_length;
+	if (field->id == HTTP_F_ACCESS_CONTROL)
+		return f->r.wants_cors;
+	return field->hop || dropped[field->id];
+}
+
+struct slice local_front_fields(struct local_front *f, const struct http_head *h, bool keep_length)
+{
+	struct buf *b = &f->r.local->scratch;
+	buf_reset(b);
+	for (uint16_t i = 0; i < h->n_fields; i++) {
+		if (!is_dropped(f, &h->fields[i], keep_length))
+			http_put_field(b, h->fields[i].name, h->fields[i].value);
+	}
+	if (http_head_find(h, "x-rivet-actor") == NULL) {
+		http_put_field_str(b, "x-rivet-actor", f->x->actor_id);
+		http_put_field_u64(b, "x-rivet-actor-generation", (uint64_t)f->x->generation);
+	}
+	local_request_fields(&f->r, b);
+	return buf_slice(b);
+}
