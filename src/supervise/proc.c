@@ -152,6 +152,7 @@ static void on_exit_seen(void *arg)
 	reap(p);
 	p->state = PROC_REAPED;
 	fd_watch_close(p->watch, on_pidfd_closed, p);
+	timer_disarm(&p->timer);
 	timer_init(&p->timer, p->loop, on_give_up, p);
 	timer_arm(&p->timer, GIVE_UP_MS);
 }
