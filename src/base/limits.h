@@ -76,6 +76,9 @@
 #define LIMIT_STORE_QUEUE 65536 /* jobs waiting for the disk */
 #define LIMIT_STORE_BATCH 1024  /* jobs in one transaction */
 #define LIMIT_STORE_BATCH_BYTES (16 * 1024 * 1024)
+#define LIMIT_STORE_LOG_FRAMES 4096 /* 16 MiB of write-ahead log, then it is copied into the database */
+#define LIMIT_NAMESPACES 1000
+#define LIMIT_POOLS 1000 /* of a namespace */
 
 /* WebSockets. */
 #define LIMIT_WS_MESSAGE_BYTES (32 * 1024 * 1024) /* the engine's bound on a message and a frame */

@@ -2,11 +2,11 @@
  * one thread in group commits and read by another.
  *
  * Work is handed over as jobs. A write job runs inside the writer's next
- * transaction, in the order of submission, each in its own savepoint, and its
- * done() runs on the loop only after the commit that made it survive a power
- * cut. A read job runs on the reader thread against the last commit, unless a
- * write with the same `order` key is still queued: then it takes its place
- * behind that write on the writer thread.
+ * transaction, in the order of submission, and its done() runs on the loop only
+ * after the commit that made it survive a power cut. A read job runs on the
+ * reader thread against the last commit, unless a write with the same `order`
+ * key is still queued: then it takes its place behind that write on the writer
+ * thread. A read may or may not see writes submitted after it.
  *
  * The only folder that includes sqlite3.h. */
 #pragma once
@@ -26,7 +26,8 @@ struct store_db; /* one SQLite connection with its prepared statements */
  *   -EBUSY      LIMIT_STORE_QUEUE jobs were waiting already */
 struct store_job {
 	struct list node;
-	/* On a store thread: does the work. Must touch nothing the loop touches. */
+	/* On a store thread: does the work. Must touch nothing the loop touches. A write refuses (result > 0) before it
+	 * writes anything; its < 0 fails every write of the transaction. A read may be run twice. */
 	int (*run)(struct store_db *db, struct store_job *job);
 	/* On the loop, once, with job->result set. The job belongs to the caller again and may be freed inside. */
 	void (*done)(struct store_job *job);

@@ -10,6 +10,8 @@ enum store_actor_outcome {
 	STORE_ACTOR_EXISTED,    /* get-or-create found one */
 	STORE_NAMESPACE_ABSENT,
 	STORE_NAMESPACE_TAKEN,
+	STORE_NAMESPACE_FULL, /* LIMIT_NAMESPACES */
+	STORE_POOLS_FULL,     /* LIMIT_POOLS in that namespace */
 };
 
 enum crash_policy { CRASH_SLEEP, CRASH_RESTART, CRASH_DESTROY };
@@ -63,7 +65,9 @@ void store_actor_find(struct store *s, struct store_actor_find *f);
 void store_actor_find_clear(struct store_actor_find *f);
 
 /* Writes the life cycle fields of a record (everything but identity: generation, times, running, wake_wanted,
- * crashes, error_json; not the alarm). destroy: also deletes its keys, alarm, input and frees its key for others. */
+ * crashes, error_json; not the alarm, and destroy_ts only with `destroy`). destroy: also deletes its keys, alarm, input
+ * and frees its key for others; destroy_ts 0 means now. Result 0, or STORE_ACTOR_ABSENT when it is destroyed already.
+ */
 struct store_actor_save {
 	struct store_job job;
 	struct store_actor actor;
@@ -73,7 +77,8 @@ struct store_actor_save {
 void store_actor_save(struct store *s, struct store_actor_save *v);
 void store_actor_save_clear(struct store_actor_save *v);
 
-/* Lists, newest first. Out: actors[n] (cleared by _clear). */
+/* Lists, newest first. Out: actors[n] (cleared by _clear). With a key: the living actor that has it, or none. An
+ * unknown namespace is an empty list. */
 struct store_actor_list {
 	struct store_job job;
 	char *namespace_name;
@@ -83,6 +88,7 @@ struct store_actor_list {
 	bool include_destroyed;
 	bool only_wanted;         /* running or wake_wanted, all namespaces: what to restore when the daemon starts */
 	int64_t before_create_ts; /* cursor; 0: none */
+	uint64_t before_number;   /* with the cursor: rows of that very time below this number follow too; 0: none do */
 	size_t limit;             /* 1 to 1000 */
 	struct store_actor *actors;
 	size_t n;
@@ -102,7 +108,8 @@ struct store_actor_input {
 void store_actor_input(struct store *s, struct store_actor_input *q);
 void store_actor_input_clear(struct store_actor_input *q);
 
-/* Names ever created in a namespace, ordered, after `after` (NULL: from the start). Out: names[n]. */
+/* Names ever created in a namespace, ordered, after `after` (NULL: from the start). Out: names[n]; 0 or
+ * STORE_NAMESPACE_ABSENT. */
 struct store_actor_names {
 	struct store_job job;
 	char *namespace_name, *after;
@@ -119,8 +126,8 @@ struct store_namespace {
 	int64_t create_ts;
 };
 
-/* Create (create.name != NULL; result 0 or STORE_NAMESPACE_TAKEN) or list all. `default` is made by store_open.
- * At most 1000 namespaces. */
+/* Create (create.name != NULL; result 0, STORE_NAMESPACE_TAKEN or STORE_NAMESPACE_FULL) or list all in order of
+ * creation. `default` is made by store_open. */
 struct store_namespaces {
 	struct store_job job;
 	struct store_namespace create;
@@ -131,8 +138,8 @@ struct store_namespaces {
 void store_namespaces(struct store *s, struct store_namespaces *q);
 void store_namespaces_clear(struct store_namespaces *q);
 
-/* Pool configurations: put (config_json != NULL), remove, or list one namespace. `default` exists in namespace
- * `default`. */
+/* Pool configurations: put (config_json != NULL), remove, or list one namespace (with a name: that pool or none).
+ * `default` exists in namespace `default` with {"normal":{}}. Result 0, STORE_NAMESPACE_ABSENT or STORE_POOLS_FULL. */
 struct store_pool {
 	char *name, *config_json;
 };

@@ -3,9 +3,14 @@
 
 #include "store/store.h"
 
+enum store_alarm_outcome {
+	STORE_ALARM_CHANGED = 1, /* only_if_due no longer matched: nothing was written */
+	STORE_ALARM_NO_ACTOR,    /* no living actor of that number */
+};
+
 /* Sets (due >= 1), or clears (due 0) the alarm, attempts back to 0, unless `only_if_due` is set: then only while the
  * stored due time still equals it (an alarm set anew meanwhile stays). attempts >= 0 with only_if_due and due: a retry
- * of the same alarm. */
+ * of the same alarm. Result 0 or enum store_alarm_outcome. */
 struct store_alarm {
 	struct store_job job;
 	uint64_t actor_number;

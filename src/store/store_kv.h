@@ -14,9 +14,9 @@ enum store_kv_kind {
 };
 
 struct store_kv_pair {
-	uint8_t *key, *value; /* value NULL for GET and DELETE */
+	uint8_t *key, *value; /* in: value NULL for GET and DELETE; out: never NULL */
 	size_t key_len, value_len;
-	int64_t updated_wall_ms;
+	int64_t updated_wall_ms; /* PUT: 0 means now */
 };
 
 /* Owned memory throughout: freed by store_kv_clear. */
@@ -34,7 +34,8 @@ struct store_kv {
 	size_t limit, bytes_max;       /* LIST */
 	struct store_kv_pair *entries; /* out */
 	size_t n_entries;
-	uint8_t *next_key; /* out: where a list that was cut goes on */
+	uint8_t
+	    *next_key; /* out: first key a cut list left out: the next `start`, in reverse the next `end` (included) */
 	size_t next_key_len;
 	void *user;
 };
