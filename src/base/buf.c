@@ -87,6 +87,16 @@ void buf_add_u64(struct buf *b, uint64_t v)
 	buf_add(b, slice_of(text + at, sizeof(text) - at));
 }
 
+/* Room for n bytes, which fit, and a NUL, which does not count against the cap. */
+static uint8_t *reserve_with_nul(struct buf *b, size_t n)
+{
+	b->cap++;
+	uint8_t *to = buf_reserve(b, n + 1);
+	b->cap--;
+	CHECK(to != NULL);
+	return to;
+}
+
 void buf_addf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap;
@@ -94,9 +104,11 @@ void buf_addf(struct buf *b, const char *fmt, ...)
 	int n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	CHECK(n >= 0);
-	char *to = (char *)buf_reserve(b, (size_t)n + 1);
-	if (to == NULL)
+	if ((size_t)n > b->cap || buf_len(b) > b->cap - (size_t)n) {
+		b->over = true;
 		return;
+	}
+	char *to = (char *)reserve_with_nul(b, (size_t)n);
 	va_start(ap, fmt);
 	vsnprintf(to, (size_t)n + 1, fmt, ap);
 	va_end(ap);
@@ -119,10 +131,6 @@ void buf_drop(struct buf *b, size_t n)
 
 const char *buf_text(struct buf *b)
 {
-	size_t cap = b->cap;
-	b->cap = cap + 1;
-	uint8_t *to = buf_reserve(b, 1);
-	b->cap = cap;
-	*to = '\0';
+	*reserve_with_nul(b, 0) = '\0';
 	return (const char *)b->mem + b->at;
 }
