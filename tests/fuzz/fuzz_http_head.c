@@ -33,6 +33,7 @@ static void same_however_cut(struct http_transcript_ask ask, struct slice in, ui
 
 /* The first message of a stream, as one of the two readers sees it. */
 struct first {
+	const struct http_transcript_ask *ask;
 	struct http_head *head;
 	struct buf body;
 	bool done;
@@ -70,11 +71,24 @@ static int on_their_body(llhttp_t *parser, const char *at, size_t n)
 	return 0;
 }
 
+static bool is_interim(const llhttp_t *parser)
+{
+	return parser->type == LLHTTP_RESPONSE && parser->status_code / 100 == 1 && parser->status_code != 101;
+}
+
+/* llhttp leaves it to its caller to say which answers have no body; 1 says so. */
+static int on_their_head(llhttp_t *parser)
+{
+	const struct first *f = parser->data;
+	return parser->type == LLHTTP_RESPONSE &&
+	       (f->ask->head_request || is_interim(parser) || parser->status_code == 204 || parser->status_code == 304);
+}
+
 static int on_their_end(llhttp_t *parser)
 {
 	struct first *f = parser->data;
 	/* Interim answers are messages to llhttp. */
-	if (parser->type == LLHTTP_RESPONSE && parser->status_code / 100 == 1 && parser->status_code != 101)
+	if (is_interim(parser))
 		return 0;
 	f->done = true;
 	return HPE_PAUSED;
@@ -82,8 +96,9 @@ static int on_their_end(llhttp_t *parser)
 
 static struct first read_theirs(const struct http_transcript_ask *ask, struct slice in)
 {
-	static const llhttp_settings_t settings = {.on_body = on_their_body, .on_message_complete = on_their_end};
-	struct first f = {0};
+	static const llhttp_settings_t settings = {
+	    .on_headers_complete = on_their_head, .on_body = on_their_body, .on_message_complete = on_their_end};
+	struct first f = {.ask = ask};
 	llhttp_t parser;
 	buf_init(&f.body, INPUT_MAX);
 	llhttp_init(&parser, ask->kind == HTTP_REQUEST ? LLHTTP_REQUEST : LLHTTP_RESPONSE, &settings);
@@ -96,7 +111,7 @@ static struct first read_theirs(const struct http_transcript_ask *ask, struct sl
 	return f;
 }
 
-static void same_as_llhttp(const struct first *ours, struct first *theirs)
+static void same_as_llhttp(const struct first *ours, const struct first *theirs)
 {
 	if (!ours->done || !theirs->done)
 		return;
@@ -151,9 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct slice in = slice_of(data + 2, size - 2);
 	same_however_cut(ask, in, data[1]);
 	struct first ours = read_ours(&ask, in), theirs = read_theirs(&ask, in);
-	/* llhttp is not told of HEAD; an upgrade to something else than WebSocket ends its reading. */
-	if (!ask.head_request)
-		same_as_llhttp(&ours, &theirs);
+	same_as_llhttp(&ours, &theirs);
 	if (ours.head != NULL)
 		same_when_written(&ask, ours.head);
 	mem_free(ours.head);
