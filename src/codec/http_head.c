@@ -245,7 +245,7 @@ static bool note_field(struct reading *r, struct http_field *f)
 	return go_on;
 }
 
-/* ---- llhttp's callbacks; -1 makes llhttp_execute return HPE_USER ---- */
+/* ---- llhttp's callbacks; -1 ends its run. A head in one piece gives each name and value in one piece. ---- */
 
 static int on_field(llhttp_t *parser, const char *at, size_t n)
 {

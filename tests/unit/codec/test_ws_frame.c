@@ -302,6 +302,21 @@ static void test_round_trip(void **state)
 	buf_done(&seen.text);
 }
 
+/* Each masked frame has a mask of its own (RFC 6455 10.3). */
+static void test_masks_differ(void **state)
+{
+	(void)state;
+	struct buf one, two;
+	buf_init(&one, 100);
+	buf_init(&two, 100);
+	ws_put_frame(&one, WS_TEXT, true, true, SLICE_LIT("same"));
+	ws_put_frame(&two, WS_TEXT, true, true, SLICE_LIT("same"));
+	assert_int_equal(buf_len(&one), 10);
+	assert_memory_not_equal(one.mem + 2, two.mem + 2, 8);
+	buf_done(&one);
+	buf_done(&two);
+}
+
 /* A masked payload comes out right wherever it is cut. */
 static void test_unmask_anywhere(void **state)
 {
@@ -449,17 +464,12 @@ static void test_utf8(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_handshake),
-	    cmocka_unit_test(test_samples),
-	    cmocka_unit_test(test_good_before_bad),
-	    cmocka_unit_test(test_after_close),
-	    cmocka_unit_test(test_frame_bytes),
-	    cmocka_unit_test(test_round_trip),
-	    cmocka_unit_test(test_unmask_anywhere),
-	    cmocka_unit_test(test_message_max),
-	    cmocka_unit_test(test_reason_cut),
-	    cmocka_unit_test(test_bound),
-	    cmocka_unit_test(test_utf8),
+	    cmocka_unit_test(test_handshake),       cmocka_unit_test(test_samples),
+	    cmocka_unit_test(test_good_before_bad), cmocka_unit_test(test_after_close),
+	    cmocka_unit_test(test_frame_bytes),     cmocka_unit_test(test_round_trip),
+	    cmocka_unit_test(test_masks_differ),    cmocka_unit_test(test_unmask_anywhere),
+	    cmocka_unit_test(test_message_max),     cmocka_unit_test(test_reason_cut),
+	    cmocka_unit_test(test_bound),           cmocka_unit_test(test_utf8),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
