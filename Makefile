@@ -64,7 +64,7 @@ TESTLIB_OBJ := $(TESTLIB_SRC:tests/%.c=$(BUILD)/obj/tests/%.o)
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c tests/sim/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all deps run test test-unit test-e2e lint fuzz bench install uninstall clean help format
+.PHONY: all deps run test test-unit test-e2e lint bench install uninstall clean help format
 all: $(BUILD)/rivet-runnerd
 
 help:
@@ -102,8 +102,87 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(TESTLIB_OBJ) $(LIB) -lcmocka $(LIBS)
 
+# ---- what a machine needs ----
+
+# llhttp: a library from Debian 13 on; on Debian 12 its sources are in node-llhttp.
+LLHTTP_PACKAGE := $(if $(shell apt-cache show libllhttp-dev 2>/dev/null | head -n 1),libllhttp-dev,node-llhttp)
+BUILD_PACKAGES := gcc make pkg-config libuv1-dev libjansson-dev libsystemd-dev libsqlite3-dev $(LLHTTP_PACKAGE)
+RUN_PACKAGES := python3 curl
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-websockets procps util-linux \
+	nodejs:node npm:npm golang-go:go nginx-light:nginx uvicorn python3-starlette python3-fastapi gunicorn python3-flask socat \
+	ca-certificates
+BENCH_PACKAGES := wrk nginx-light:nginx redis-server
+LINT_PACKAGES := clang-format clang-tidy cppcheck clang libclang-rt-14-dev
+
+.PHONY: deps-build deps-run deps-test deps-bench deps-lint
+deps-build:
+	@tests/install-packages $(BUILD_PACKAGES)
+deps-run: deps-build
+	@tests/install-packages $(RUN_PACKAGES)
+deps-test: deps-run
+	@tests/install-packages $(TEST_PACKAGES)
+deps-bench:
+	@tests/install-packages $(BENCH_PACKAGES)
+deps-lint:
+	@tests/install-packages $(LINT_PACKAGES)
+deps: deps-test
+
+# ---- trying and proving it ----
+
+# The second make sees what the first has installed.
+run: deps-run
+	@$(MAKE) --no-print-directory all
+	@echo
+	@echo "Open   http://127.0.0.1:6420/gateway/counter/?rvt-namespace=default&rvt-method=getOrCreate&rvt-runner=default&rvt-key=first"
+	@echo "or     curl -X POST 'http://127.0.0.1:6420/gateway/counter/increment?rvt-namespace=default&rvt-method=getOrCreate&rvt-runner=default&rvt-key=first'"
+	@echo
+	@exec $(BUILD)/rivet-runnerd --foreground --actor counter -- $(PYTHON) docs/examples/counter/counter.py
+
+test: deps-test
+	@$(MAKE) --no-print-directory check
+
+.PHONY: check
+check: $(BUILD)/rivet-runnerd $(UNIT_BIN) test-corpus
+	@BUILD=$(abspath $(BUILD)) tests/run $(UNIT_BIN)
+
 test-unit: $(UNIT_BIN)
-	$(Q)tests/run-unit $(UNIT_BIN)
+	@BUILD=$(abspath $(BUILD)) E2E=no tests/run $(UNIT_BIN)
+
+test-e2e: $(BUILD)/rivet-runnerd
+	@BUILD=$(abspath $(BUILD)) tests/run
+
+include tests/fuzz/fuzz.mk
+-include tests/bench/bench.mk
+
+# ---- keeping it good ----
+
+C_FILES := $(wildcard src/*.c src/*/*.[ch] tests/lib/*.[ch] tests/unit/*/*.c tests/sim/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch])
+
+format:
+	$(Q)clang-format -i $(C_FILES)
+
+lint: deps-lint
+	$(Q)tests/lint/layers
+	$(Q)clang-format --dry-run -Werror $(C_FILES)
+	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability --suppress=missingIncludeSystem \
+		--suppressions-list=tests/lint/cppcheck.txt -Isrc -D_GNU_SOURCE src
+	$(Q)for f in $(SRC) src/main.c; do gcc -std=gnu17 -D_GNU_SOURCE -DRUNNERD_VERSION='""' -Isrc $(PKG_CFLAGS) -O1 -fanalyzer -Werror -c -o /dev/null $$f || exit 1; done
+	$(Q)clang-tidy --quiet $(SRC) src/main.c -- -std=gnu17 -D_GNU_SOURCE -DRUNNERD_VERSION='""' -Isrc $(PKG_CFLAGS)
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/tests/lint/config_doc && $(BUILD)/tests/lint/config_doc | diff -u docs/CONFIGURATION.md -
+
+docs/CONFIGURATION.md: $(BUILD)/tests/lint/config_doc
+	$(Q)$< >$@
+
+# ---- installing ----
+
+install: all
+	install -D -m 755 $(BUILD)/rivet-runnerd $(DESTDIR)$(PREFIX)/bin/rivet-runnerd
+	install -D -m 644 conf/rivet-runnerd.json $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json.sample
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/rivet-runnerd/README.md
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/rivet-runnerd $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json.sample
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/rivet-runnerd
 
 clean:
 	rm -rf build
