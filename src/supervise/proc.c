@@ -363,6 +363,7 @@ int proc_spawn(struct loop *l, struct guardian *g, const struct proc_spec *spec,
 	char path[PROGRAM_PATH_BYTES];
 	struct pipes pipes;
 	CHECK(spec->argv[0] != NULL);
+	CHECK(!spec->set_user || (spec->uid != UINT32_MAX && spec->gid != UINT32_MAX)); /* the kernel's "leave it" */
 	int r = program_path(spec, path, e);
 	if (r < 0)
 		return r;
