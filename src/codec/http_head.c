@@ -187,7 +187,7 @@ static bool note_host(struct reading *r, struct slice value)
 /* 16 bytes in base64 (RFC 6455 4.1): 22 digits, the last of which carries two bits, and "==". */
 static bool key_is_sound(struct slice key)
 {
-	if (key.n != 24 || key.p[22] != '=' || key.p[23] != '=' || memchr("AQgw", key.p[21], 4) == NULL)
+	if (key.n != 24 || key.p[22] != '=' || key.p[23] != '=' || slice_find(SLICE_LIT("AQgw"), key.p[21]) == 4)
 		return false;
 	for (size_t i = 0; i < 21; i++) {
 		uint8_t c = key.p[i], low = c | 0x20;

@@ -303,32 +303,29 @@ static bool is_text(uint8_t c)
 	return c == '\t' || (c >= ' ' && c != 0x7f);
 }
 
-/* One byte of a chunk-size line (RFC 9112 7.1). */
+/* One byte of a chunk-size line (RFC 9112 7.1); its extensions are dropped. */
 static bool chunk_line_byte(struct http_parser *p, uint8_t c)
 {
 	int digit = hex_value(c);
-	bool more = p->state == ST_SIZE || p->state == ST_SIZE_ON;
 	if (++p->line_n > LIMIT_HTTP_CHUNK_LINE_BYTES)
 		return http_refuse(&p->why, 400, "a chunk's first line is too long");
+	if ((p->state == ST_SIZE || p->state == ST_SIZE_ON) && digit >= 0) {
+		if (p->left > UINT64_MAX >> 4)
+			return http_refuse(&p->why, 400, "a chunk's size is out of range");
+		p->left = p->left << 4 | (uint64_t)digit;
+		p->state = ST_SIZE_ON;
+		return true;
+	}
 	if (p->state == ST_SIZE_LF && c == '\n') {
 		p->state = p->left > 0 ? ST_CHUNK : ST_TRAILER;
 		p->line_n = 0;
-	} else if (more && digit >= 0 && p->left <= UINT64_MAX >> 4) {
-		p->left = p->left << 4 | (uint64_t)digit;
-		p->state = ST_SIZE_ON;
-	} else if (p->state == ST_SIZE || p->state == ST_SIZE_LF) {
-		return http_refuse(&p->why, 400, "a chunk's first line is malformed");
-	} else if (c == '\r') {
-		p->state = ST_SIZE_LF;
-	} else if (p->state == ST_EXTENSION && is_text(c)) {
-		/* dropped */
-	} else if (c == ';') {
-		p->state = ST_EXTENSION;
-	} else if (c == ' ' || c == '\t') {
-		p->state = ST_SIZE_GAP;
-	} else {
-		return http_refuse(&p->why, 400, "a chunk's first line is malformed");
+		return true;
 	}
+	if (p->state == ST_EXTENSION && is_text(c))
+		return true;
+	if (p->state == ST_SIZE || p->state == ST_SIZE_LF || (c != '\r' && c != ';' && c != ' ' && c != '\t'))
+		return http_refuse(&p->why, 400, "a chunk's first line is malformed");
+	p->state = c == '\r' ? ST_SIZE_LF : c == ';' ? ST_EXTENSION : ST_SIZE_GAP;
 	return true;
 }
 
