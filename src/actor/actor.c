@@ -365,7 +365,6 @@ static void act_report_stopped(struct actor *a)
 
 static void act_release(struct actor *a)
 {
-	a->n_events = 0;
 	actor_awake_done(a);
 	actor_alarm_done(a);
 	actor_table_unlist(a->table, a);

@@ -222,6 +222,7 @@ static void on_pool_closed(void *arg)
 	struct actor_table *t = CAST(struct actor_table, arg, TABLE_MAGIC);
 	void (*closed)(void *arg) = t->closed;
 	void *closed_arg = t->closed_arg;
+	CHECK(list_empty(&t->kinds));
 	loop_cancel(&t->nudge);
 	map_done(&t->by_id);
 	t->magic = 0;

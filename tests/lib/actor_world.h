@@ -437,6 +437,16 @@ static inline void client_leave(struct client *c)
 
 /* ---- the whole ---- */
 
+static char world_type_name[] = "counter";
+
+/* Never sleeps; no bound on requests. */
+static const struct actor_type world_type = {
+    .name = world_type_name,
+    .start_timeout_ms = 25000,
+    .stop_grace_ms = 10000,
+    .sleep_after_ms = -1,
+};
+
 static inline void world_open(void)
 {
 	list_init(&world_places);
@@ -516,7 +526,7 @@ static inline struct place *world_place_of(const char *id, int64_t generation)
 		if (strcmp(pl->actor_id, id) == 0 && pl->generation == generation)
 			return pl;
 	}
-	return NULL;
+	IMPOSSIBLE("no such place");
 }
 
 /* Started, placed, loaded, reported. */

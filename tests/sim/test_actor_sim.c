@@ -337,6 +337,8 @@ static void on_abort(int signo)
 static void test_schedules(void **state)
 {
 	(void)state;
+	struct sigaction sa = {.sa_handler = on_abort};
+	CHECK(sigaction(SIGABRT, &sa, NULL) == 0 && sigaction(SIGSEGV, &sa, NULL) == 0);
 	const char *one = getenv("SIM_SEED");
 	const char *many = getenv("SIM_SEEDS");
 	if (one != NULL) {
@@ -351,8 +353,6 @@ static void test_schedules(void **state)
 int main(void)
 {
 	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, STDERR_FILENO);
-	struct sigaction sa = {.sa_handler = on_abort};
-	CHECK(sigaction(SIGABRT, &sa, NULL) == 0);
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_schedules)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
