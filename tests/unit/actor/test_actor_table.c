@@ -24,7 +24,7 @@ static void test_an_id_lives_once(void **state)
 static void start_many(size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		char id[16];
+		char id[32];
 		(void)snprintf(id, sizeof(id), "%zu", i);
 		assert_int_equal(world_start_with(id, 1, &world_type, 0), 0);
 	}
