@@ -20,19 +20,23 @@ struct actor_start {
 };
 
 enum actor_start_outcome {
-	ACTOR_START_FULL = 1, /* LIMIT_ACTORS */
+	ACTOR_START_FULL = 1, /* LIMIT_ACTORS, stopped ones whose seat is not gone yet included; or closing */
 	ACTOR_START_LIVE,     /* an incarnation of that id is still live */
 };
 
 /* One table; `driver` and the pool options' loop outlive it. The table opens its worker pool. */
 int actor_table_open(const struct worker_pool_options *pool, struct driver *driver, struct actor_table **ret,
 		     struct err *e);
+
+/* Kills what is left (each actor still reports STOPPED), runs itself until every seat is gone, closes the pool.
+ * closed() comes later, never inside; the table is gone then. */
 void actor_table_close(struct actor_table *t, void (*closed)(void *arg), void *arg);
 
 /* Commands of the driver. */
 int actor_table_start(struct actor_table *t, const struct actor_start *s);
 /* reason: "sleep", "destroy", "drain", "restart", "evicted", "lost" (static). deadline_ms <= 0: the type's stop_grace.
- * Unknown refs are ignored. */
+ * Unknown refs are ignored. Of several stops the shortest deadline and the heaviest reason hold, in the order sleep,
+ * restart, drain, destroy, evicted, lost. */
 void actor_table_stop(struct actor_table *t, const struct actor_ref *a, const char *reason, int64_t deadline_ms);
 /* All of them; for drain and eviction. kill_now: straight to SIGKILL. */
 void actor_table_stop_all(struct actor_table *t, const char *reason, int64_t deadline_ms, bool kill_now);
@@ -42,7 +46,7 @@ size_t actor_table_count(const struct actor_table *t);
  */
 void actor_table_alarm(struct actor_table *t, const struct actor_ref *a, int64_t due_wall_ms, int32_t attempts);
 
-/* Runs posted events with a budget. True when more is left. */
+/* Runs posted events with a budget. True when more is left; the loop then turns again by itself. */
 bool actor_table_run(struct actor_table *t);
 
 /* Enumerating for admin pages and metrics: fn is called for each; it must not call back. */
