@@ -592,6 +592,8 @@ static void on_stopped(struct local_actor *a, const struct actor_report *r)
 		    LOG_NUM("generation", a->rec.generation), LOG_STR("reason", r->reason == NULL ? "" : r->reason));
 		if (a->d->draining && a->rec.crash_policy == CRASH_RESTART)
 			a->rec.wake_wanted = true;
+		if (due_now)
+			local_alarm_poke(a->d->l->alarm, due);
 		keep_leftover(a, r->leftover);
 	} else {
 		note_failure(a, r);

@@ -1,0 +1,26 @@
+/* Owns nothing but knows what an actor type is made of. */
+#include "worker/actor_type.h"
+
+static void free_all(char **list)
+{
+	for (size_t i = 0; list != NULL && list[i] != NULL; i++)
+		mem_free(list[i]);
+	mem_free(list);
+}
+
+void actor_type_free(struct actor_type *t)
+{
+	if (t == NULL)
+		return;
+	mem_free(t->name);
+	free_all(t->argv);
+	mem_free(t->directory);
+	mem_free(t->user);
+	mem_free(t->groups);
+	mem_free(t->home);
+	mem_free(t->login);
+	mem_free(t->shell);
+	free_all(t->environment);
+	mem_free(t->ready_path);
+	mem_free(t);
+}
