@@ -109,7 +109,7 @@ static struct exchange *open_joined(void)
 static bool aborts(void (*what)(void))
 {
 	pid_t pid = fork();
-	int status;
+	int status = 0;
 	if (pid == 0) {
 		struct sigaction dfl = {.sa_handler = SIG_DFL};
 		sigaction(SIGABRT, &dfl, NULL);
