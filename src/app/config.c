@@ -464,6 +464,8 @@ static int type_value(struct config *c, enum config_id id, struct err *e)
 	case CONFIG_TYPE_LIST:
 		return 0;
 	case CONFIG_TYPE_PATH:
+		if (c->values[id].text == NULL)
+			return 0; /* worked out later */
 		set_value(c, id, absolute(text), mem_strdup(c->values[id].source));
 		return 0;
 	case CONFIG_TYPE_ADDRESS:
