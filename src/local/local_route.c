@@ -41,8 +41,7 @@ static void fail_params(struct local_route *r, const char *detail)
 	     local_json_strings("detail", slice_str(detail), NULL, SLICE_NONE));
 }
 
-/* Decoded text without NUL, UTF-8; NULL when it is none. */
-static char *decode(struct slice s, bool form)
+char *local_route_decode(struct slice s, bool form)
 {
 	struct buf b;
 	char *text = NULL;
@@ -145,7 +144,7 @@ static void finish(struct parse *p)
 	if (r->token == NULL && token != NULL)
 		r->token = slice_dup(token->value);
 	if (r->token == NULL && p->words.token.n > 0) {
-		r->token = decode(p->words.token, false);
+		r->token = local_route_decode(p->words.token, false);
 		if (r->token == NULL)
 			r->token = slice_dup(p->words.token);
 	}
@@ -203,7 +202,7 @@ static bool take_pair(struct local_route *r, struct slice name, struct slice val
 			   : !has_equals     ? "query_param_missing_equals"
 					     : NULL;
 	if (code == NULL) {
-		values[i] = decode(value, true);
+		values[i] = local_route_decode(value, true);
 		if (values[i] != NULL)
 			return true;
 		code = "query_invalid_percent_encoding";
@@ -354,7 +353,7 @@ static void route_by_query(struct parse *p, struct slice segment, struct slice r
 		fail(r, 400, "guard", "query_path_token_syntax", NULL);
 		return;
 	}
-	r->name = decode(segment, false);
+	r->name = local_route_decode(segment, false);
 	if (r->name == NULL) {
 		fail(r, 400, "guard", "query_invalid_percent_encoding", NULL);
 		return;
@@ -372,9 +371,9 @@ static void route_by_query(struct parse *p, struct slice segment, struct slice r
 static void route_by_id(struct parse *p, struct slice id, struct slice token, struct slice rest)
 {
 	struct local_route *r = p->r;
-	MEM_AUTO char *text = decode(id, false);
+	MEM_AUTO char *text = local_route_decode(id, false);
 	if (token.n > 0) {
-		r->token = decode(token, false);
+		r->token = local_route_decode(token, false);
 		if (r->token == NULL)
 			r->token = slice_dup(token);
 	}

@@ -37,3 +37,7 @@ struct local_route {
 
 void local_route_parse(const struct http_head *h, struct local_route *ret);
 void local_route_clear(struct local_route *r);
+
+/* Percent-decoded text, or NULL when that is not UTF-8, holds NUL or an escape is broken. form: '+' is a space. The
+ * caller frees. */
+char *local_route_decode(struct slice s, bool form);
