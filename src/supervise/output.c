@@ -33,7 +33,7 @@ static void tail_add(struct output *o, struct slice line)
 		tail_drop_oldest(o);
 	if (o->tail_lines++ > 0)
 		o->tail[o->tail_n++] = '\n';
-	if (line.n > 0)
+	if (line.p != NULL)
 		memcpy(o->tail + o->tail_n, line.p, line.n);
 	o->tail_n += line.n;
 }

@@ -69,7 +69,7 @@ struct exchange {
 	char actor_id[64];
 	char *actor_key; /* NULL: none */
 	int64_t generation;
-	bool no_body;    /* nothing follows the head */
+	bool no_body; /* nothing follows the head */
 	int64_t begun_mono_ms;
 	struct exchange_refusal refusal;
 	struct list waiting;

@@ -314,6 +314,7 @@ static void test_all_text_is_freed(void **state) /* the address sanitizer is the
 	x->forwarded_host = mem_strdup("h");
 	x->lifecycle = mem_strdup("start");
 	x->method = mem_strdup("GET");
+	x->actor_key = mem_strdup("k");
 	x->refusal.message = mem_strdup("m");
 	exchange_leave(x, EXCHANGE_FRONT, EXCHANGE_GONE);
 }
