@@ -87,9 +87,8 @@ static int look_pending(struct worker *w, int *ret_fd)
 
 static int connect_tcp(struct worker *w, int *ret_fd)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET,
-				 .sin_port = htons(w->sockets.port),
-				 .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+	struct sockaddr_in to = {
+	    .sin_family = AF_INET, .sin_port = htons(w->sockets.port), .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
 	if (w->pending_fd >= 0)
 		return look_pending(w, ret_fd);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -113,7 +113,7 @@ static void call_over(struct worker_conn *c, enum http_client_why why, bool reus
 {
 	struct worker_call *call = TAKE(c->call);
 	enum worker_call_outcome outcome = why == HTTP_CLIENT_MALFORMED ? CALL_MALFORMED
-					   : call->status != 0		? CALL_ANSWERED
+					   : call->status != 0          ? CALL_ANSWERED
 									: CALL_CUT;
 	worker_conn_release(c, reusable);
 	worker_call_over(call, outcome);
@@ -268,7 +268,8 @@ static bool pump_exchange(struct worker *w)
 	int r = worker_conns_take(w, false, &conn);
 	if (r == WORKER_AGAIN)
 		return false;
-	struct exchange *x = CONTAINER_OF(list_pop(&w->waiting), struct exchange, waiting);
+	struct exchange *x = CONTAINER_OF(w->waiting.next, struct exchange, waiting);
+	list_remove(&x->waiting);
 	struct place *pl = CAST(struct place, x->holder, WORKER_PLACE_MAGIC);
 	w->n_waiting--;
 	if (r == 0) {

@@ -9,10 +9,18 @@
 
 static const char *const inherited[] = {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", NULL};
 
-static const char *const of_contract[] = {"LISTEN_FDS",	      "LISTEN_PID",	  "LISTEN_FDNAMES",
-					  "RIVET_SOCKET",     "NOTIFY_SOCKET",	  "RIVET_RUNTIME_SOCKET",
-					  "RIVET_WORKER_ID",  "RIVET_NAMESPACE",  "RIVET_ACTOR_NAME",
-					  "RIVET_ACTOR_ID",   "RIVET_ACTOR_KEY",  "RIVET_ACTOR_GENERATION",
+static const char *const of_contract[] = {"LISTEN_FDS",
+					  "LISTEN_PID",
+					  "LISTEN_FDNAMES",
+					  "RIVET_SOCKET",
+					  "NOTIFY_SOCKET",
+					  "RIVET_RUNTIME_SOCKET",
+					  "RIVET_WORKER_ID",
+					  "RIVET_NAMESPACE",
+					  "RIVET_ACTOR_NAME",
+					  "RIVET_ACTOR_ID",
+					  "RIVET_ACTOR_KEY",
+					  "RIVET_ACTOR_GENERATION",
 					  NULL};
 
 static bool is_one_of(struct slice name, const char *const *list)

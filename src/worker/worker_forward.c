@@ -277,7 +277,8 @@ void worker_forward_raw(struct worker_conn *c, struct slice s)
 			break;
 	}
 	if (r != 0) {
-		leave_malformed(c, r == WS_TOO_BIG ? "a WebSocket message is too large" : "a WebSocket frame is malformed");
+		leave_malformed(c, r == WS_TOO_BIG ? "a WebSocket message is too large"
+						   : "a WebSocket frame is malformed");
 		worker_conn_close(c);
 	} else if (t->close_seen && c->ws->from_client.close_seen) {
 		leave(c, EXCHANGE_DONE);

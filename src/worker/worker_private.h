@@ -16,13 +16,13 @@
 #define WORKER_CALL_MAGIC 0x7763616cu
 #define WORKER_PLACE_MAGIC 0x706c6163u
 
-#define WORKER_ID_BYTES 20            /* "w-", 16 random hex digits, NUL */
-#define WORKER_UNUSED_MS (30 * 1000)  /* an idle shared worker without seats ends */
-#define WORKER_FAREWELL_MS 500        /* a closed connection may be the first sign of a crash */
-#define WORKER_DRAIN_MS 1000          /* reading what a dead worker still had written */
-#define WORKER_BOUNDARY_MS 250        /* waiting for the end of a half-passed frame before a close */
-#define WORKER_HEAD_MAX (96 * 1024)   /* a client's head with all we add */
-#define WORKER_FORMER_MAX 1024        /* actors a shared worker held before */
+#define WORKER_ID_BYTES 20           /* "w-", 16 random hex digits, NUL */
+#define WORKER_UNUSED_MS (30 * 1000) /* an idle shared worker without seats ends */
+#define WORKER_FAREWELL_MS 500       /* a closed connection may be the first sign of a crash */
+#define WORKER_DRAIN_MS 1000         /* reading what a dead worker still had written */
+#define WORKER_BOUNDARY_MS 250       /* waiting for the end of a half-passed frame before a close */
+#define WORKER_HEAD_MAX (96 * 1024)  /* a client's head with all we add */
+#define WORKER_FORMER_MAX 1024       /* actors a shared worker held before */
 
 struct worker_kind {
 	struct list node; /* pool.kinds, the next one to be served first */
@@ -52,13 +52,13 @@ struct worker_pool {
 struct worker_socket {
 	char id[WORKER_ID_BYTES];
 	char dir[LIMIT_SOCKET_PATH_BYTES + 1];
-	char http[LIMIT_SOCKET_PATH_BYTES + 1];    /* "" with serve: tcp */
+	char http[LIMIT_SOCKET_PATH_BYTES + 1]; /* "" with serve: tcp */
 	char runtime[LIMIT_SOCKET_PATH_BYTES + 1];
 	char notify[LIMIT_SOCKET_PATH_BYTES + 1]; /* "" unless asked for */
-	int http_fd;    /* listening, for the worker; -1 once passed */
-	int runtime_fd; /* listening, non-blocking */
-	int notify_fd;  /* -1: none */
-	uint16_t port;  /* serve: tcp */
+	int http_fd;                              /* listening, for the worker; -1 once passed */
+	int runtime_fd;                           /* listening, non-blocking */
+	int notify_fd;                            /* -1: none */
+	uint16_t port;                            /* serve: tcp */
 };
 
 /* Makes the directory and the sockets of one worker. 0 or -errno with a sentence; nothing is left then. */
@@ -81,6 +81,44 @@ void worker_env_make(struct worker_env *env, char *const *daemon_env, const stru
 void worker_env_done(struct worker_env *env);
 /* The value of a variable, or NULL. */
 const char *worker_env_get(const struct worker_env *env, const char *name);
+
+/* ---- calls of our own, worker_call.c ---- */
+
+struct worker_conn;
+
+enum worker_call_outcome { CALL_ANSWERED, CALL_CUT, CALL_MALFORMED, CALL_UNREACHABLE, CALL_TIMEOUT };
+
+/* One request of the daemon, embedded in its owner, one at a time. */
+struct worker_call {
+	uint32_t magic;
+	struct worker *worker; /* NULL: not under way */
+	struct list node;      /* worker.calls_waiting */
+	struct worker_conn *conn;
+	struct timer deadline;
+	struct buf bytes; /* the whole request */
+	unsigned status;
+	int failure;           /* -errno, with CALL_UNREACHABLE */
+	struct loop_task tell; /* unreachable */
+	/* Never inside worker_call_send. */
+	void (*done)(struct worker_call *c, enum worker_call_outcome outcome);
+	void *arg;
+};
+
+void worker_call_init(struct worker_call *c, struct loop *l,
+		      void (*done)(struct worker_call *c, enum worker_call_outcome outcome), void *arg);
+/* Writes the request: lifecycle NULL for a plain GET; `fields` are ready lines. */
+void worker_call_write(struct worker_call *c, const char *method, const char *path, const char *lifecycle,
+		       struct slice fields, struct slice body);
+/* timeout_ms < 0: none. */
+void worker_call_send(struct worker_call *c, struct worker *w, int64_t timeout_ms);
+bool worker_call_running(const struct worker_call *c);
+/* Its connection is closed, done() is not called. Idempotent. */
+void worker_call_cancel(struct worker_call *c);
+void worker_call_done(struct worker_call *c); /* cancels and frees */
+/* From worker_conns.c. */
+void worker_call_begin(struct worker_call *c, struct worker_conn *conn);
+void worker_call_unreachable(struct worker_call *c, int why);
+void worker_call_over(struct worker_call *c, enum worker_call_outcome outcome);
 
 /* ---- the worker ---- */
 
@@ -113,6 +151,7 @@ struct worker {
 	/* worker_ready.c */
 	struct timer poll;
 	int64_t poll_ms;
+	struct worker_call health;
 	struct fd_watch *notify;
 
 	/* seats */
@@ -142,7 +181,8 @@ struct worker {
 void worker_start(struct worker_kind *kind, struct place *first);
 /* The worker is ready: its seats get their start calls. */
 void worker_is_ready(struct worker *w);
-/* Its start has failed; the sentence (mem_) is taken. It is killed and its starting seats are lost when it is reaped. */
+/* Its start has failed; the sentence (mem_) is taken. It is killed and its starting seats are lost when it is reaped.
+ */
 void worker_fail(struct worker *w, char *why);
 /* SIGTERM now, SIGKILL after grace_ms. */
 void worker_end(struct worker *w, int64_t grace_ms);
@@ -152,6 +192,8 @@ void worker_look(struct worker *w);
 void worker_slot_free(struct worker *w);
 /* A seat was taken or left. */
 void worker_seats_changed(struct worker *w);
+/* Start calls may be made. */
+bool worker_takes_calls(const struct worker *w);
 bool worker_has_room(const struct worker *w, const struct place *pl);
 struct place *worker_find_place(const struct worker *w, struct slice actor_id);
 bool worker_held(const struct worker *w, struct slice actor_id);
@@ -159,6 +201,7 @@ void worker_note_former(struct worker *w, const char *actor_id);
 
 /* ---- readiness, worker_ready.c ---- */
 
+void worker_ready_init(struct worker *w);
 void worker_ready_begin(struct worker *w);
 /* Idempotent. */
 void worker_ready_end(struct worker *w);
@@ -170,50 +213,14 @@ enum { WORKER_AGAIN = 1 };
 int worker_connect(struct worker *w, int *ret_fd);
 void worker_connect_abandon(struct worker *w);
 
-/* ---- calls of our own, worker_call.c ---- */
-
-enum worker_call_outcome { CALL_ANSWERED, CALL_CUT, CALL_MALFORMED, CALL_UNREACHABLE, CALL_TIMEOUT };
-
-/* One request of the daemon, embedded in its owner, one at a time. */
-struct worker_call {
-	uint32_t magic;
-	struct worker *worker; /* NULL: not under way */
-	struct list node;      /* worker.calls_waiting */
-	struct worker_conn *conn;
-	struct timer deadline;
-	struct buf bytes; /* the whole request */
-	unsigned status;
-	int failure;            /* -errno, with CALL_UNREACHABLE */
-	struct loop_task tell; /* unreachable */
-	/* Never inside worker_call_send. */
-	void (*done)(struct worker_call *c, enum worker_call_outcome outcome);
-	void *arg;
-};
-
-void worker_call_init(struct worker_call *c, struct loop *l,
-		      void (*done)(struct worker_call *c, enum worker_call_outcome outcome), void *arg);
-/* Writes the request: lifecycle NULL for a plain GET; `fields` are ready lines. */
-void worker_call_write(struct worker_call *c, const char *method, const char *path, const char *lifecycle,
-		       struct slice fields, struct slice body);
-/* timeout_ms < 0: none. */
-void worker_call_send(struct worker_call *c, struct worker *w, int64_t timeout_ms);
-bool worker_call_running(const struct worker_call *c);
-/* Its connection is closed, done() is not called. Idempotent. */
-void worker_call_cancel(struct worker_call *c);
-void worker_call_done(struct worker_call *c); /* cancels and frees */
-/* From worker_conns.c. */
-void worker_call_begin(struct worker_call *c, struct worker_conn *conn);
-void worker_call_unreachable(struct worker_call *c, int why);
-void worker_call_over(struct worker_call *c, enum worker_call_outcome outcome);
-
 /* ---- connections, worker_conns.c ---- */
 
 enum worker_conn_state {
 	CONN_IDLE,
 	CONN_CALL,
-	CONN_HTTP,    /* an exchange, before or without an upgrade */
-	CONN_WS,      /* an open WebSocket */
-	CONN_LINGER,  /* the last bytes go out; nobody is interested in what comes */
+	CONN_HTTP,   /* an exchange, before or without an upgrade */
+	CONN_WS,     /* an open WebSocket */
+	CONN_LINGER, /* the last bytes go out; nobody is interested in what comes */
 	CONN_CLOSING,
 };
 
@@ -308,7 +315,7 @@ struct place {
 	uint8_t *input; /* freed with the start call */
 	size_t input_len;
 	bool has_input;
-	struct buf fields; /* x-rivet-actor-*, ready lines */
+	struct buf fields;  /* x-rivet-actor-*, ready lines */
 	struct timer timer; /* of the state */
 	struct worker_call life, alarm;
 	const char *stop_reason;

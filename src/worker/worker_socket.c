@@ -73,8 +73,8 @@ static int check_dir(const char *path, struct err *e)
 	if (!S_ISDIR(st.st_mode))
 		return fail(e, ENOTDIR, "use", path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return err_set(e, EPERM, EXIT_CODE_FAILED, "%s belongs to another user; choose another runtime directory",
-			       path);
+		return err_set(e, EPERM, EXIT_CODE_FAILED,
+			       "%s belongs to another user; choose another runtime directory", path);
 	if ((st.st_mode & 0022) != 0 && (st.st_mode & S_ISVTX) == 0)
 		return err_set(e, EPERM, EXIT_CODE_FAILED,
 			       "%s can be changed by other users; choose another runtime directory", path);
@@ -103,7 +103,8 @@ static int make_dirs(const char *path, struct err *e)
 int worker_socket_dir_open(const char *runtime_dir, int *ret_lock_fd, struct err *e)
 {
 	if (runtime_dir[0] != '/')
-		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "the runtime directory %s is no absolute path", runtime_dir);
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "the runtime directory %s is no absolute path",
+			       runtime_dir);
 	if (strlen(runtime_dir) + WORKER_ID_BYTES + sizeof("/runtime") > LIMIT_SOCKET_PATH_BYTES)
 		return err_set(e, ENAMETOOLONG, EXIT_CODE_CONFIG,
 			       "the runtime directory %s is too long: paths of sockets in it would exceed %d bytes",
@@ -120,7 +121,8 @@ int worker_socket_dir_open(const char *runtime_dir, int *ret_lock_fd, struct err
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		int why = errno;
 		close(fd);
-		return err_set(e, why, EXIT_CODE_FAILED, "the runtime directory %s is in use by another daemon", runtime_dir);
+		return err_set(e, why, EXIT_CODE_FAILED, "the runtime directory %s is in use by another daemon",
+			       runtime_dir);
 	}
 	clear_leftovers(runtime_dir);
 	*ret_lock_fd = fd;
@@ -172,8 +174,7 @@ static int free_port(uint16_t *ret, struct err *e)
 	if (fd < 0)
 		return fail(e, errno, "make a socket for", "127.0.0.1");
 	int r = 0;
-	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&at, &len) < 0)
+	if (bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0 || getsockname(fd, (struct sockaddr *)&at, &len) < 0)
 		r = fail(e, errno, "find a free port on", "127.0.0.1");
 	close(fd);
 	if (r == 0)
