@@ -312,9 +312,9 @@ static void act_arm(struct actor *a)
 
 static void act_report_running(struct actor *a)
 {
-	LOG(INFO, "actor is running", LOG_STR("actor", a->ref.id), LOG_STR("name", a->name),
+	LOG(INFO, "actor is running", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
 	    LOG_NUM("generation", a->ref.generation),
-	    LOG_STR("worker", a->place == NULL ? "" : worker_place_worker_id(a->place)));
+	    LOG_STR("worker_id", a->place == NULL ? "" : worker_place_worker_id(a->place)));
 	report(a, &(struct actor_report){.kind = REPORT_RUNNING});
 	if (a->intents_asked != 0)
 		actor_post(a, LIFE_EV_INTENT);
@@ -339,10 +339,10 @@ static void log_stopped(const struct actor *a)
 	    [STOPPED_UNPLACEABLE] = "unplaceable",
 	};
 	if (a->how == STOPPED_ASKED)
-		LOG(INFO, "actor has stopped", LOG_STR("actor", a->ref.id), LOG_STR("name", a->name),
+		LOG(INFO, "actor has stopped", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
 		    LOG_NUM("generation", a->ref.generation), LOG_STR("reason", a->stop_reason));
 	else
-		LOG(WARN, "actor has stopped", LOG_STR("actor", a->ref.id), LOG_STR("name", a->name),
+		LOG(WARN, "actor has stopped", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
 		    LOG_NUM("generation", a->ref.generation), LOG_STR("how", hows[a->how]), LOG_STR("why", a->message));
 }
 
@@ -376,7 +376,7 @@ static void act_release(struct actor *a)
 
 static void act_peer_fault(const struct actor *a, enum lifecycle_event ev)
 {
-	LOG(WARN, "worker broke the rules and is ended", LOG_STR("actor", a->ref.id), LOG_STR("name", a->name),
+	LOG(WARN, "worker broke the rules and is ended", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
 	    LOG_NUM("event", ev));
 }
 

@@ -32,7 +32,7 @@ bool log_wants(enum log_level level);
 void log_record(enum log_level level, struct slice msg, const struct log_field *fields, size_t n);
 uint64_t log_dropped(void);
 
-/* The everyday form: LOG(WARN, "worker ended", LOG_STR("worker", id), LOG_NUM("code", 1)).
+/* The everyday form: LOG(WARN, "worker ended", LOG_STR("worker_id", id), LOG_NUM("code", 1)).
  * The sentence is a literal; variable parts are fields, at least one. */
 #define LOG(lvl, msg, ...)                                                                                 \
 	do {                                                                                               \

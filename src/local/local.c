@@ -47,6 +47,8 @@ void local_request_done(struct local_request *r)
 	list_remove(&r->node);
 	mem_free(r->origin);
 	r->origin = NULL;
+	if (r->local->closed != NULL)
+		loop_post(r->local->o.loop, &r->local->finish);
 }
 
 /* An answer that needs no struct that lives on. */
@@ -321,7 +323,8 @@ static void on_driver_closed(void *arg)
 static void on_finish(void *arg)
 {
 	struct local *l = local_of(arg);
-	if (l->closed == NULL || l->parts_open > 0 || !local_alarm_quiet(l->alarm))
+	/* An API call whose client has left waits for its job still. */
+	if (l->closed == NULL || l->parts_open > 0 || !local_alarm_quiet(l->alarm) || !list_empty(&l->requests))
 		return;
 	void (*closed)(void *) = l->closed;
 	void *closed_arg = l->closed_arg;

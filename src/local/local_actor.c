@@ -528,8 +528,6 @@ static void on_running(struct local_actor *a)
 	a->rec.error_json = NULL;
 	mem_free(a->input);
 	a->input = NULL;
-	LOG(INFO, "actor running", LOG_STR("actor_id", a->rec.id), LOG_STR("actor_name", a->rec.name),
-	    LOG_STR("actor_key", a->rec.key == NULL ? "" : a->rec.key), LOG_NUM("generation", a->rec.generation));
 }
 
 static void note_failure(struct local_actor *a, const struct actor_report *r)
@@ -588,8 +586,6 @@ static void on_stopped(struct local_actor *a, const struct actor_report *r)
 	}
 	if (r->how == STOPPED_ASKED) {
 		restart_stopped(&a->restart, loop_mono_ms(a->d->l->o.loop));
-		LOG(INFO, "actor stopped", LOG_STR("actor_id", a->rec.id), LOG_STR("actor_name", a->rec.name),
-		    LOG_NUM("generation", a->rec.generation), LOG_STR("reason", r->reason == NULL ? "" : r->reason));
 		if (a->d->draining && a->rec.crash_policy == CRASH_RESTART)
 			a->rec.wake_wanted = true;
 		if (due_now)
