@@ -328,6 +328,7 @@ static void on_finish(void *arg)
 		return;
 	void (*closed)(void *) = l->closed;
 	void *closed_arg = l->closed_arg;
+	loop_cancel(&l->finish);
 	local_alarm_free(l->alarm);
 	buf_done(&l->scratch);
 	mem_free(l->warned);

@@ -235,6 +235,7 @@ static void on_finish(void *arg)
 		return;
 	void (*closed)(void *) = d->closed;
 	void *closed_arg = d->closed_arg;
+	loop_cancel(&d->finish);
 	map_done(&d->by_id);
 	map_done(&d->by_key);
 	map_done(&d->finds);
