@@ -50,8 +50,8 @@ struct local_actor {
 };
 
 struct local_driver {
-	struct driver driver; /* first: the actor layer's view */
 	uint32_t magic;
+	struct driver driver; /* the actor layer's view */
 	struct local *l;
 	struct actor_table *table;
 	struct map by_id, by_key, finds;
