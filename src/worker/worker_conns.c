@@ -270,27 +270,36 @@ static bool pump_exchange(struct worker *w)
 		return false;
 	struct exchange *x = CONTAINER_OF(w->waiting.next, struct exchange, waiting);
 	list_remove(&x->waiting);
-	struct place *pl = CAST(struct place, x->holder, WORKER_PLACE_MAGIC);
 	w->n_waiting--;
-	if (r == 0) {
-		worker_forward_take(conn, pl, x);
-		return true;
-	}
-	exchange_refuse(x, 502, "guard", "upstream_error", mem_printf("cannot connect to the worker: %s", strerror(-r)),
-			0);
-	worker_place_exchange_over(pl, false);
+	if (r == 0)
+		worker_forward_begin(conn, x);
+	else
+		worker_forward_refuse(CAST(struct place, x->holder, WORKER_PLACE_MAGIC), x, 502, "guard",
+				      "upstream_error", "the worker does not accept connections");
 	return true;
+}
+
+/* What came last has to go. */
+static void shed(struct worker *w)
+{
+	while (w->n_waiting > LIMIT_WORKER_QUEUE) {
+		struct exchange *x = CONTAINER_OF(w->waiting.prev, struct exchange, waiting);
+		list_remove(&x->waiting);
+		w->n_waiting--;
+		worker_forward_refuse(CAST(struct place, x->holder, WORKER_PLACE_MAGIC), x, 503, "actor", "overloaded",
+				      "too many requests wait for a connection to the worker");
+	}
 }
 
 static void on_pump(void *arg)
 {
 	struct worker *w = CAST(struct worker, arg, WORKER_MAGIC);
-	while (!list_empty(&w->calls_waiting))
-		if (!pump_call(w))
-			return;
-	while (!list_empty(&w->waiting))
-		if (!pump_exchange(w))
-			return;
+	bool more = true;
+	while (more && !list_empty(&w->calls_waiting))
+		more = pump_call(w);
+	while (more && !list_empty(&w->waiting))
+		more = pump_exchange(w);
+	shed(w);
 }
 
 void worker_conns_post(struct worker *w)

@@ -94,7 +94,7 @@ static const struct exchange_ops back_ops = {.data = on_data, .go = on_go, .over
 
 /* ---- beginning ---- */
 
-void worker_forward_take(struct worker_conn *c, struct place *pl, struct exchange *x)
+static void take_conn(struct worker_conn *c, struct place *pl, struct exchange *x)
 {
 	struct worker_pool *p = pl->pool;
 	bool has_body, chunked, upgrade = x->kind == EXCHANGE_WEBSOCKET;
@@ -127,41 +127,47 @@ static void on_dropped(void *holder, struct exchange *x)
 	worker_place_exchange_over(pl, false);
 }
 
-static void refuse(struct place *pl, struct exchange *x, unsigned status, const char *group, const char *code,
-		   const char *why)
+static void on_late_dropped(void *holder, struct exchange *x)
+{
+	list_remove(&x->waiting);
+	worker_place_exchange_over(CAST(struct place, holder, WORKER_PLACE_MAGIC), false);
+}
+
+void worker_forward_refuse(struct place *pl, struct exchange *x, unsigned status, const char *group, const char *code,
+			   const char *why)
 {
 	exchange_refuse(x, status, group, code, why == NULL ? NULL : mem_strdup(why), status == 503 ? 1 : 0);
 	worker_place_exchange_over(pl, false);
 }
 
+/* Called from inside front ends: whatever comes of it comes from the tick. */
 void worker_place_forward(struct place *pl, struct exchange *x)
 {
-	struct worker_conn *c;
+	struct worker *w = pl->worker;
+	x->holder = pl;
+	if (pl->state != PLACE_LOADED || w->state >= WORKER_EXITED) {
+		x->dropped = on_late_dropped; /* the place's last event is on its way */
+		worker_place_late(pl, x);
+		return;
+	}
+	x->dropped = on_dropped;
+	list_push_back(&w->waiting, &x->waiting);
+	w->n_waiting++;
+	worker_conns_post(w);
+}
+
+void worker_forward_begin(struct worker_conn *c, struct exchange *x)
+{
 	struct slice path, query;
 	bool has_query;
-	struct worker *w = pl->worker;
+	struct place *pl = CAST(struct place, x->holder, WORKER_PLACE_MAGIC);
 	http_target_split(slice_str(x->target), &path, &query, &has_query);
-	if (http_path_is_reserved(path)) {
-		refuse(pl, x, 404, "guard", "not_found", "paths under /.rivet/ are the daemon's own");
+	if (!http_path_is_reserved(path)) {
+		take_conn(c, pl, x);
 		return;
 	}
-	if (pl->state != PLACE_LOADED || w->state >= WORKER_EXITED) {
-		refuse(pl, x, 503, "actor", "stopping", NULL); /* its last event is on its way */
-		return;
-	}
-	int r = list_empty(&w->waiting) ? worker_conns_take(w, false, &c) : WORKER_AGAIN;
-	if (r == 0) {
-		worker_forward_take(c, pl, x);
-	} else if (r < 0) {
-		refuse(pl, x, 502, "guard", "upstream_error", "the worker does not accept connections");
-	} else if (w->n_waiting >= LIMIT_WORKER_QUEUE) {
-		refuse(pl, x, 503, "actor", "overloaded", "too many requests wait for a connection to the worker");
-	} else {
-		x->dropped = on_dropped;
-		x->holder = pl;
-		list_push_back(&w->waiting, &x->waiting);
-		w->n_waiting++;
-	}
+	worker_conn_release(c, true);
+	worker_forward_refuse(pl, x, 404, "guard", "not_found", "paths under /.rivet/ are the daemon's own");
 }
 
 /* ---- the answer ---- */
@@ -377,7 +383,7 @@ void worker_forward_cut(struct worker *w, struct place *pl)
 			continue;
 		list_remove(node);
 		w->n_waiting--;
-		refuse(of, x, 503, "actor", "stopping", NULL);
+		worker_forward_refuse(of, x, 503, "actor", "stopping", NULL);
 	}
 	bool crashed = w->state >= WORKER_EXITED && !w->asked;
 	LIST_FOR (&w->busy, node) {

@@ -49,6 +49,8 @@ static void place_free(struct place *pl)
 
 static void tell_exchanges(struct place *pl)
 {
+	for (struct list *node; (node = list_pop(&pl->late)) != NULL;)
+		worker_forward_refuse(pl, CONTAINER_OF(node, struct exchange, waiting), 503, "actor", "stopping", NULL);
 	for (; pl->owe_open > 0; pl->owe_open--)
 		pl->events->websocket_open(pl->arg);
 	for (; pl->owe_over_ws > 0; pl->owe_over_ws--)
@@ -80,7 +82,8 @@ static void on_tell(void *arg)
 		tell_alarm(pl);
 	if (pl->state != PLACE_OVER)
 		return;
-	tell_exchanges(pl); /* what the owner did meanwhile came too late and was refused */
+	while (!list_empty(&pl->late) || pl->owe_over > 0)
+		tell_exchanges(pl); /* what the owner did meanwhile came too late */
 	if (pl->owe_unplaceable)
 		pl->events->unplaceable(pl->arg, pl->reason);
 	else
@@ -105,6 +108,12 @@ void worker_place_exchange_over(struct place *pl, bool websocket)
 void worker_place_socket_open(struct place *pl)
 {
 	pl->owe_open++;
+	tell(pl);
+}
+
+void worker_place_late(struct place *pl, struct exchange *x)
+{
+	list_push_back(&pl->late, &x->waiting);
 	tell(pl);
 }
 
@@ -443,6 +452,7 @@ struct place *worker_place_new(struct worker_pool *p, struct worker_kind *kind, 
 	worker_head_put_actor(&pl->fields, actor);
 	CHECK(!pl->fields.over);
 	list_init(&pl->node);
+	list_init(&pl->late);
 	timer_init(&pl->timer, p->o.loop, on_timer, pl);
 	loop_task_init(&pl->tell, on_tell, pl);
 	worker_call_init(&pl->life, p->o.loop, on_life, pl);

@@ -262,7 +262,11 @@ void worker_conns_close(struct worker *w);
 
 /* ---- exchanges, worker_forward.c ---- */
 
-void worker_forward_take(struct worker_conn *c, struct place *pl, struct exchange *x);
+/* Gives the exchange (in no list, its place the holder) the connection. From the tick. */
+void worker_forward_begin(struct worker_conn *c, struct exchange *x);
+/* Refuses an exchange that is in no list, and tells the place. From the tick. */
+void worker_forward_refuse(struct place *pl, struct exchange *x, unsigned status, const char *group, const char *code,
+			   const char *why);
 /* Ends everything of the place (NULL: of every place): what waits is refused, what runs is cut. */
 void worker_forward_cut(struct worker *w, struct place *pl);
 /* Open WebSockets of the place are closed with 1001. */
@@ -320,6 +324,7 @@ struct place {
 	struct worker_call life, alarm;
 	const char *stop_reason;
 	int64_t stop_due_mono_ms;
+	struct list late; /* exchanges to refuse */
 
 	/* events owed, told by `tell` in this order */
 	struct loop_task tell;
@@ -340,6 +345,8 @@ void worker_place_load(struct place *pl);
 void worker_place_over(struct place *pl, enum place_lost how, char *reason);
 void worker_place_exchange_over(struct place *pl, bool websocket);
 void worker_place_socket_open(struct place *pl);
+/* It came too late for the place: refused in the tick. */
+void worker_place_late(struct place *pl, struct exchange *x);
 /* The process is gone: which end that is for this place. */
 void worker_place_exited(struct place *pl);
 
