@@ -89,7 +89,7 @@ static void on_answers(void *arg)
 	site.done(site.arg, site.outcome, actor);
 }
 
-static void ask_driver(local_call_done *done, void *arg, const char *fmt, ...)
+static void PRINTF_LIKE(3, 4) ask_driver(local_call_done *done, void *arg, const char *fmt, ...)
 {
 	va_list list;
 	va_start(list, fmt);
