@@ -103,6 +103,7 @@ static void on_next_phase(void *arg)
 		return;
 	case PHASE_END:
 		a->store = NULL;
+		guardian_stop(TAKE(a->guardian));
 		loop_signals_close(a->loop);
 		loop_stop(a->loop);
 		return;

@@ -55,8 +55,9 @@ int store_db_open(const char *path, enum store_db_role role, atomic_bool *doomed
 		sqlite3_extended_result_codes(db->handle, 1);
 		sqlite3_db_config(db->handle, SQLITE_DBCONFIG_LOOKASIDE, NULL, LOOKASIDE_SLOT_BYTES, LOOKASIDE_SLOTS);
 		sqlite3_busy_timeout(db->handle, BUSY_MS);
-		sqlite3_wal_hook(db->handle, on_wal, db);
 		rc = configure(db, role);
+		/* Behind configure(): setting wal_autocheckpoint takes the hook away. */
+		sqlite3_wal_hook(db->handle, on_wal, db);
 	}
 	if (rc != SQLITE_OK) {
 		int result = store_db_errno(db, rc);
