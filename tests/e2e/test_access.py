@@ -113,7 +113,7 @@ def test_gateway_needs_the_token(guarded, stranger, trace):
     forbidden(stranger.get(guarded.url + f"/gateway/{made.id}@wrong/echo"))
     forbidden(stranger.get(guarded.url + guarded.gateway_query("probe", "k", "/echo", token="wrong")))
     forbidden(stranger.get(guarded.url + "/request/x", headers={"x-rivet-target": "actor", "x-rivet-actor": made.id}))
-    assert not trace.events("boot")
+    assert not trace.events("request")
 
 
 def test_unknown_actors_are_not_told_from_known_ones(guarded, stranger):
@@ -158,7 +158,7 @@ def test_websocket_without_the_token(guarded, trace, protocols):
             assert (code, reason.partition("#")[0]) == (1011, "api.forbidden")
     except Refused as refused:
         assert refused.answer.status == 403
-    assert not trace.events("boot")
+    assert not trace.events("request")
 
 
 @pytest.mark.parametrize("where", ["env", "file", "config", "credentials"])

@@ -50,8 +50,9 @@ class Runtime:
         return self.call("DELETE", "/kv/" + encoded(key))
 
     def list(self, **query):
-        """Every value bytes or str; bytes are percent-encoded."""
-        pairs = [f"{name}={encoded(value)}" for name, value in query.items()]
+        """Keys are percent-encoded, the other values sent as they are."""
+        pairs = [f"{name}={encoded(value) if name in ('prefix', 'start', 'end') else value}"
+                 for name, value in query.items()]
         return self.call("GET", "/kv" + ("?" + "&".join(pairs) if pairs else ""))
 
     def keys(self, **query):
