@@ -30,12 +30,26 @@ void config_print_help(struct buf *out)
 	}
 }
 
+/* scheme://namespace:TOKEN@host: the token is masked. */
+static void put_value(struct buf *out, const char *text)
+{
+	const char *scheme = strstr(text, "://");
+	const char *at = scheme == NULL ? NULL : strchr(scheme + 3, '@');
+	const char *colon = at == NULL ? NULL : strchr(scheme + 3, ':');
+	if (colon == NULL || colon > at)
+		buf_add_str(out, text);
+	else
+		buf_addf(out, "%.*s***%s", (int)(colon + 1 - text), text, at);
+}
+
 void config_print(const struct config *c, struct buf *out)
 {
 	buf_addf(out, "# configuration file: %s\n", c->file == NULL ? "none" : c->file);
-	for (size_t i = 0; i < CONFIG_COUNT; i++)
-		buf_addf(out, "%s = %s  (%s)\n", config_rows[i].key, config_get(c, (enum config_id)i),
-			 c->values[i].source == NULL ? "default" : c->values[i].source);
+	for (size_t i = 0; i < CONFIG_COUNT; i++) {
+		buf_addf(out, "%s = ", config_rows[i].key);
+		put_value(out, config_get(c, (enum config_id)i));
+		buf_addf(out, "  (%s)\n", c->values[i].source == NULL ? "default" : c->values[i].source);
+	}
 	buf_addf(out, "token = %s  (%s)\n", c->token == NULL ? "" : "***",
 		 c->token == NULL ? "default" : c->token_source);
 	for (size_t i = 0; i < c->n_notes; i++)

@@ -430,6 +430,9 @@ static void on_work(void *arg)
 		else if (a->sleep_wish && !a->stop_sent)
 			actor_table_stop(a->d->table, &a->ref, "sleep", 0);
 		a->stop_sent = a->stop_sent || a->sleep_wish || a->destroy_wish;
+		if (a->alarm_wish)
+			actor_table_alarm(a->d->table, &a->ref, a->rec.alarm_at_wall_ms, a->alarm_attempts);
+		a->alarm_wish = false;
 		return;
 	case LA_ENDING:
 		save(a, false, on_ended);
@@ -505,6 +508,8 @@ static void alarm_over(struct local_actor *a, int64_t due_wall_ms, bool ok, cons
 		    LOG_STR("reason", why == NULL ? "" : why));
 	a->rec.alarm_at_wall_ms = next;
 	a->alarm_attempts = next > 0 ? attempts : 0;
+	a->alarm_wish = true; /* the actor's own timer is told in the tick */
+	local_actor_poke(a);
 	struct store_alarm *s = mem_zalloc(sizeof(*s));
 	s->job.done = on_alarm_saved;
 	s->actor_number = a->rec.number;

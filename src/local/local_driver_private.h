@@ -38,7 +38,7 @@ struct local_actor {
 	struct restart restart;
 	struct timer back_off;
 	struct loop_task work; /* looks at the wishes below */
-	bool wake_wish, sleep_wish, destroy_wish, force_wake;
+	bool wake_wish, sleep_wish, destroy_wish, alarm_wish, force_wake;
 	bool stop_sent;
 	bool ringing; /* woken for its alarm */
 	int32_t alarm_attempts;

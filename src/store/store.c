@@ -40,6 +40,18 @@ int store_thread_start(pthread_t *ret, void *(*main)(void *arg), const char *nam
 	return -code;
 }
 
+/* SQLite gives its other files the mode of this one. */
+static int create_private(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		int code = errno;
+		return err_set(e, code, EXIT_CODE_DATA_DIR, "cannot open the database %s: %s", path, strerror(code));
+	}
+	close(fd);
+	return 0;
+}
+
 /* So that the files made by a first start survive a power cut. */
 static int sync_directory(const char *data_dir, struct err *e)
 {
@@ -59,7 +71,10 @@ static int open_database(struct store *s, const char *data_dir, struct err *e)
 {
 	const char *why = NULL;
 	int64_t actor;
-	int result = store_db_open(s->path, STORE_DB_WRITES, &s->doomed, &s->db, &why);
+	int result = create_private(s->path, e);
+	if (result < 0)
+		return result;
+	result = store_db_open(s->path, STORE_DB_WRITES, &s->doomed, &s->db, &why);
 	if (result < 0)
 		return err_set(e, -result, EXIT_CODE_DATA_DIR, "cannot open the database %s: %s", s->path, why);
 	result = store_schema_open(s->db, s->path, e);

@@ -1,15 +1,43 @@
 /* Owns: the length of the write-ahead log, and the thread that shortens it.
  *
+ * The log gets its blocks at the start, as zeros that no recovery takes for a
+ * frame: a sync of blocks that are there already costs half of one that has to
+ * allocate them, and a disk that fills up later does not stop small writes at
+ * once.
+ *
  * When the log is over LIMIT_STORE_LOG_FRAMES, the checkpointer copies it into
  * the database file while the writer goes on appending. Then the writer copies
  * the little that came meanwhile, between two batches, and its next commit
- * begins the log anew, over blocks the file system has allocated already. So
- * no acknowledgement waits for more than that little.
+ * begins the log anew. So no acknowledgement waits for more than that little.
  *
  * Failure: a full disk or a reader on an old snapshot leaves the log as it is;
  * it is tried again when the log has grown by a quarter more. A failed sync
  * fails the store, as one of the writer does. */
 #include "store/store_private.h"
+
+#define RESERVE_STEP_BYTES 65536
+#define LOG_HEAD_BYTES 32
+#define FRAME_BYTES (24 + 4096) /* SQLite file format, 4.1 */
+
+void store_checkpoint_reserve(struct store *s)
+{
+	static const uint8_t zeros[RESERVE_STEP_BYTES];
+	sqlite3_file *log = NULL;
+	sqlite3_int64 size = 0, want = LOG_HEAD_BYTES + (sqlite3_int64)LIMIT_STORE_LOG_FRAMES * FRAME_BYTES;
+	int rc = sqlite3_file_control(s->db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	if (rc != SQLITE_OK || log == NULL || log->pMethods == NULL ||
+	    log->pMethods->xFileSize(log, &size) != SQLITE_OK)
+		return;
+	for (sqlite3_int64 at = size; rc == SQLITE_OK && at < want; at += RESERVE_STEP_BYTES)
+		rc = log->pMethods->xWrite(log, zeros, RESERVE_STEP_BYTES, at);
+	/* It was only for speed: a full disk gets its blocks back. */
+	if (rc == SQLITE_OK)
+		rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+	else
+		rc = log->pMethods->xTruncate(log, size);
+	if (rc == SQLITE_IOERR_FSYNC)
+		atomic_store(&s->failed, true);
+}
 
 /* Copies what is in the log; nothing waits for it. */
 static void copy(struct store *s, struct store_db *db)

@@ -58,7 +58,8 @@ void store_finish(struct store *s, struct list *jobs);
 /* store_writer.c, store_reader.c, store_checkpoint.c: the three threads. */
 void *store_writer_main(void *arg);
 void *store_reader_main(void *arg);
-/* After a commit, by the writer: keeps the log bounded. */
+/* By the writer: gives the log its blocks at the start, keeps it bounded after each commit. */
+void store_checkpoint_reserve(struct store *s);
 void store_checkpoint_turn(struct store *s);
 void *store_checkpointer_main(void *arg);
 

@@ -150,6 +150,7 @@ void *store_writer_main(void *arg)
 	struct writer w = {.store = s, .db = s->db};
 	struct list batch;
 	list_init(&batch);
+	store_checkpoint_reserve(s);
 	while (take_batch(&w, &batch)) {
 		if (!list_empty(&batch))
 			run_batch(&w, &batch);

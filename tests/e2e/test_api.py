@@ -352,9 +352,9 @@ def test_gateway_id_in_upper_case(calm, made):
 
 
 def test_gateway_with_token_in_the_path(calm, made):
-    said = calm.get(f"/gateway/{made.id}@a%2Ftoken/rest").json()
+    said = calm.get(f"/gateway/{made.id}@a%2Fsecret/rest").json()
     assert said["target"] == "/rest"
-    assert "token" not in json.dumps(said)
+    assert "secret" not in json.dumps(said)
 
 
 @pytest.mark.parametrize("path", ["/gateway/", "/gateway/@token/x", "/gateway//x", "/gateway"])
@@ -379,15 +379,15 @@ def test_gateway_by_header_without_actor(calm):
 
 def test_gateway_by_query(calm):
     path = calm.gateway_query("probe", "by,query", "/request/x?a=1&b=%2f+")
-    first = calm.get(path).json()
+    first, second = (json.loads(once(calm.address, "GET", path).body) for _ in range(2))
     assert first["target"] == "/request/x?a=1&b=%2f+"
     assert headers_of(first)["x-rivet-actor-key"][0] in ("by%2Fquery", "by/query")
-    assert headers_of(calm.get(path).json())["x-rivet-actor-id"] == headers_of(first)["x-rivet-actor-id"]
+    assert headers_of(second)["x-rivet-actor-id"] == headers_of(first)["x-rivet-actor-id"]
 
 
 def test_gateway_query_pairs_are_removed_wherever_they_are(calm, made):
     path = f"/gateway/probe/x?a=1&rvt-namespace=default&b=%2f&rvt-method=get&rvt-key={made.key}&c"
-    assert calm.get(path).json()["target"] == "/x?a=1&b=%2f&c"
+    assert json.loads(once(calm.address, "GET", path).body)["target"] == "/x?a=1&b=%2f&c"
 
 
 def test_gateway_query_get(calm, made):

@@ -33,7 +33,7 @@ class RawConnection:
     def __init__(self, address, timeout=30):
         self.host = f"{address[0]}:{address[1]}"
         self.sock = socket.create_connection(address, timeout=timeout * SCALE)
-        self.buffer = b""
+        self.buffer = bytearray()
 
     def __enter__(self):
         return self
@@ -66,19 +66,21 @@ class RawConnection:
     def _fill(self):
         part = self.sock.recv(1 << 18)
         if not part:
-            raise Closed(self.buffer)
+            raise Closed(bytes(self.buffer))
         self.buffer += part
 
     def read_until(self, mark):
         while mark not in self.buffer:
             self._fill()
-        before, _, self.buffer = self.buffer.partition(mark)
+        before = bytes(self.buffer[:self.buffer.index(mark)])
+        del self.buffer[:len(before) + len(mark)]
         return before
 
     def read_exactly(self, size):
         while len(self.buffer) < size:
             self._fill()
-        found, self.buffer = self.buffer[:size], self.buffer[size:]
+        found = bytes(self.buffer[:size])
+        del self.buffer[:size]
         return found
 
     def read_head(self):
@@ -124,8 +126,7 @@ class RawConnection:
             while True:
                 self._fill()
         except (Closed, ConnectionError):
-            rest, self.buffer = self.buffer, b""
-            return rest
+            return self.read_exactly(len(self.buffer))
 
     def closed(self):
         """True once the peer has closed and sent nothing more."""
