@@ -159,16 +159,27 @@ bool local_access_token(const struct local_access *a, struct slice token)
 	return differs == 0;
 }
 
+/* What follows "Bearer" (RFC 6750 2.1), or nothing. */
+static struct slice bearer_of(struct slice value)
+{
+	size_t scheme_n = slice_find(value, ' ');
+	if (!slice_is_nocase(slice_head(value, scheme_n), "bearer"))
+		return SLICE_NONE;
+	struct slice token = slice_from(value, scheme_n);
+	while (token.n > 0 && token.p[0] == ' ')
+		token = slice_from(token, 1);
+	return token;
+}
+
 bool local_access_api(const struct local_access *a, const struct http_head *h)
 {
 	const struct http_field *f = http_head_get(h, HTTP_F_AUTHORIZATION);
-	size_t scheme_n = f == NULL ? 0 : slice_find(f->value, ' ');
-	struct slice token = SLICE_NONE;
-	if (f != NULL && scheme_n < f->value.n && slice_is_nocase(slice_head(f->value, scheme_n), "bearer"))
-		token = slice_from(f->value, scheme_n + 1);
-	while (token.n > 0 && token.p[0] == ' ')
-		token = slice_from(token, 1);
-	return local_access_token(a, token);
+	return local_access_token(a, f == NULL ? SLICE_NONE : bearer_of(f->value));
+}
+
+bool local_access_is_secret(const struct local_access *a, const struct http_field *f)
+{
+	return f->id == HTTP_F_AUTHORIZATION && asks_token(a) && local_access_token(a, bearer_of(f->value));
 }
 
 /* ---- fields ---- */

@@ -22,6 +22,9 @@ bool local_access_token(const struct local_access *a, struct slice token);
 /* The API's token: Authorization: Bearer. */
 bool local_access_api(const struct local_access *a, const struct http_head *h);
 
+/* True for a field that carries the token itself: it must not reach a worker. */
+bool local_access_is_secret(const struct local_access *a, const struct http_field *f);
+
 /* True when this Origin may read answers: gets CORS fields. */
 bool local_access_cors(const struct local_access *a, struct slice origin);
 

@@ -13,11 +13,27 @@ static void on_quit(void *arg)
 	local_front_free(f, EXCHANGE_GONE);
 }
 
+/* A worker gets what the client sent, but never the daemon's own token. */
+static struct http_head *copy_head(const struct local *l, const struct http_head *h)
+{
+	struct http_field kept[LIMIT_HTTP_FIELDS];
+	struct http_head without = *h;
+	if (l->access.token == NULL)
+		return http_head_copy(h);
+	without.fields = kept;
+	without.n_fields = 0;
+	for (size_t i = 0; i < h->n_fields; i++) {
+		if (!local_access_is_secret(&l->access, &h->fields[i]))
+			kept[without.n_fields++] = h->fields[i];
+	}
+	return http_head_copy(&without);
+}
+
 static void fill_exchange(struct exchange *x, struct local *l, struct http_conn *c, const struct http_head *h,
 			  const struct local_route *route)
 {
 	const struct http_field *host = http_head_get(h, HTTP_F_HOST);
-	x->head = http_head_copy(h);
+	x->head = copy_head(l, h);
 	x->target = mem_strdup(route->target);
 	x->subprotocols = mem_strdup(route->subprotocols);
 	x->method = slice_dup(h->method);

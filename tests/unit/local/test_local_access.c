@@ -192,6 +192,26 @@ static void test_bearer(void **state)
 		assert_false(api(wrong[i]));
 }
 
+static bool secret(const struct local_access *a, const char *field)
+{
+	MEM_AUTO char *text = mem_printf("GET / HTTP/1.1\n%s\n", field);
+	MEM_AUTO struct http_head *h = local_head(text);
+	return local_access_is_secret(a, &h->fields[0]);
+}
+
+static void test_secret(void **state)
+{
+	const struct local_access open_with_token = {.token = "s3cret", .auth_none = true};
+	(void)state;
+	assert_true(secret(&with_token, "Authorization: Bearer s3cret\nHost: a"));
+	assert_true(secret(&with_token, "authorization: BEARER  s3cret\nHost: a"));
+	assert_false(secret(&with_token, "Authorization: Bearer own\nHost: a"));
+	assert_false(secret(&with_token, "Authorization: Basic s3cret\nHost: a"));
+	assert_false(secret(&with_token, "x-own: Bearer s3cret\nHost: a"));
+	assert_false(secret(&open_here, "Authorization: Bearer s3cret\nHost: a"));
+	assert_false(secret(&open_with_token, "Authorization: Bearer own\nHost: a"));
+}
+
 static void expect_preflight(const char *head, const char *origin, bool mirror, const char *want)
 {
 	struct buf out;
@@ -235,6 +255,7 @@ int main(void)
 	    cmocka_unit_test(test_own_host),
 	    cmocka_unit_test(test_token),
 	    cmocka_unit_test(test_bearer),
+	    cmocka_unit_test(test_secret),
 	    cmocka_unit_test(test_preflight),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
