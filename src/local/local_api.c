@@ -72,7 +72,7 @@ static void fail(struct api_call *c, unsigned status, const char *group, const c
 	end(c);
 }
 
-void api_done(struct api_call *c)
+void api_call_done(struct api_call *c)
 {
 	if (c->out.over)
 		fail(c, 500, "core", "internal_error", SLICE_LIT("the answer is too long; ask for less"), NULL, 0);
@@ -80,40 +80,40 @@ void api_done(struct api_call *c)
 		reply(c, 200, "content-type", SLICE_LIT("application/json"), buf_slice(&c->out));
 }
 
-void api_text(struct api_call *c, struct slice text)
+void api_call_text(struct api_call *c, struct slice text)
 {
 	reply(c, 200, "content-type", SLICE_LIT("text/plain; charset=utf-8"), text);
 }
 
-void api_fail(struct api_call *c, unsigned status, const char *group, const char *code, struct slice message,
-	      const char *metadata_json)
+void api_call_fail(struct api_call *c, unsigned status, const char *group, const char *code, struct slice message,
+		   const char *metadata_json)
 {
 	fail(c, status, group, code, message, metadata_json, 0);
 }
 
-void api_refuse(struct api_call *c, const char *group, const char *code)
+void api_call_refuse(struct api_call *c, const char *group, const char *code)
 {
 	fail(c, 400, group, code, SLICE_NONE, NULL, 0);
 }
 
-void api_unavailable(struct api_call *c, const char *group, const char *code)
+void api_call_unavailable(struct api_call *c, const char *group, const char *code)
 {
 	fail(c, 503, group, code, SLICE_NONE, NULL, RETRY_AFTER_S);
 }
 
-void api_bad(struct api_call *c, struct slice reason)
+void api_call_bad(struct api_call *c, struct slice reason)
 {
 	MEM_AUTO char *message = mem_printf("Request is invalid: %.*s", SLICE_FMT(reason));
 	MEM_AUTO char *metadata = local_json_strings("reason", reason, NULL, SLICE_NONE);
 	fail(c, 400, "api", "bad_request", slice_str(message), metadata, 0);
 }
 
-void api_store_failed(struct api_call *c, int result)
+void api_call_store_failed(struct api_call *c, int result)
 {
 	if (result == -ENOSPC)
 		fail(c, 507, "store", "disk_full", SLICE_NONE, NULL, 0);
 	else if (result == -EBUSY || result == -ECANCELED)
-		api_unavailable(c, "guard", "service_unavailable");
+		api_call_unavailable(c, "guard", "service_unavailable");
 	else
 		fail(c, 500, "core", "internal_error", SLICE_LIT("the disk failed"), NULL, 0);
 }
@@ -124,7 +124,7 @@ static void on_namespaces(struct store_job *job)
 {
 	struct store_namespaces *q = CONTAINER_OF(job, struct store_namespaces, job);
 	struct api_call *c = q->user;
-	MEM_AUTO char *name = api_query_text(c, "namespace");
+	MEM_AUTO char *name = local_api_query_text(c, "namespace");
 	c->busy = false;
 	for (size_t i = 0; i < q->n && c->ns.id == NULL; i++) {
 		if (strcmp(q->all[i].name, name) == 0) {
@@ -136,18 +136,18 @@ static void on_namespaces(struct store_job *job)
 	store_namespaces_clear(q);
 	mem_free(q);
 	if (result < 0)
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 	else if (c->ns.id == NULL)
-		api_refuse(c, "namespace", "not_found");
+		api_call_refuse(c, "namespace", "not_found");
 	else
 		c->endpoint->run(c);
 }
 
 static void look_up_namespace(struct api_call *c)
 {
-	MEM_AUTO char *name = api_query_text(c, "namespace");
+	MEM_AUTO char *name = local_api_query_text(c, "namespace");
 	if (name == NULL) {
-		api_bad(c, SLICE_LIT("query parameter `namespace` is missing"));
+		api_call_bad(c, SLICE_LIT("query parameter `namespace` is missing"));
 		return;
 	}
 	struct store_namespaces *q = mem_zalloc(sizeof(*q));
@@ -163,13 +163,13 @@ static bool parse_body(struct api_call *c)
 {
 	struct err e = {0};
 	if (!c->json_type) {
-		api_bad(c, SLICE_LIT("expected a body with content-type application/json"));
+		api_call_bad(c, SLICE_LIT("expected a body with content-type application/json"));
 		return false;
 	}
 	c->json = json_field_parse(buf_slice(&c->body), &e);
 	buf_done(&c->body);
 	if (c->json == NULL || !json_is_object(c->json)) {
-		api_bad(c, slice_str(c->json == NULL ? e.text : "expected an object"));
+		api_call_bad(c, slice_str(c->json == NULL ? e.text : "expected an object"));
 		return false;
 	}
 	return true;
@@ -195,7 +195,7 @@ static void on_body(struct local_request *r, struct slice s, bool fin)
 		return;
 	buf_add(&c->body, s);
 	if (c->body.over)
-		api_bad(c, SLICE_LIT("length limit exceeded: a body has at most 2 MiB"));
+		api_call_bad(c, SLICE_LIT("length limit exceeded: a body has at most 2 MiB"));
 	else if (fin)
 		proceed(c);
 }
@@ -288,7 +288,7 @@ static bool take_args(struct api_call *c, const struct slice args[API_ARGS_MAX])
 	for (size_t i = 0; i < API_ARGS_MAX && args[i].n > 0; i++) {
 		c->args[i] = local_route_decode(args[i], false);
 		if (c->args[i] == NULL) {
-			api_bad(c, SLICE_LIT("the path is not percent-encoded UTF-8"));
+			api_call_bad(c, SLICE_LIT("the path is not percent-encoded UTF-8"));
 			return false;
 		}
 	}
@@ -298,11 +298,11 @@ static bool take_args(struct api_call *c, const struct slice args[API_ARGS_MAX])
 static void start(struct api_call *c, const struct http_head *h, const struct match *m)
 {
 	if ((m->endpoint == NULL || !m->endpoint->open) && !local_access_api(&c->r.local->access, h)) {
-		api_fail(c, 403, "api", "forbidden", SLICE_NONE, NULL);
+		api_call_fail(c, 403, "api", "forbidden", SLICE_NONE, NULL);
 		return;
 	}
 	if (m->pattern == NULL) {
-		api_fail(c, 404, "api", "not_found", SLICE_NONE, NULL);
+		api_call_fail(c, 404, "api", "not_found", SLICE_NONE, NULL);
 		return;
 	}
 	if (m->endpoint == NULL) {
@@ -311,7 +311,7 @@ static void start(struct api_call *c, const struct http_head *h, const struct ma
 	}
 	c->endpoint = m->endpoint;
 	c->json_type = is_json(h);
-	if (take_args(c, m->args) && (m->endpoint->query == NULL || api_query_check(c)) && !m->endpoint->body)
+	if (take_args(c, m->args) && (m->endpoint->query == NULL || local_api_query_check(c)) && !m->endpoint->body)
 		proceed(c);
 }
 

@@ -58,41 +58,41 @@ extern const struct api_endpoint local_api_misc[];
 #define API_LIMIT_MAX 1000
 
 /* Every parameter is known to the endpoint and readable. False: the call has ended (400). */
-bool api_query_check(struct api_call *c);
+bool local_api_query_check(struct api_call *c);
 /* Next piece between commas, not empty; false at the end. */
-bool api_next_piece(struct slice *list, struct slice *ret);
+bool local_api_query_piece(struct slice *list, struct slice *ret);
 
 /* Decoded value of a parameter, of its first occurrence; NULL when it is absent. The caller frees. */
-char *api_query_text(const struct api_call *c, const char *name);
+char *local_api_query_text(const struct api_call *c, const char *name);
 /* Every occurrence: next decoded value or NULL at the end; *at starts at 0. The caller frees. */
-char *api_query_next(const struct api_call *c, const char *name, size_t *at);
+char *local_api_query_next(const struct api_call *c, const char *name, size_t *at);
 /* True when the repeatable parameter `one`, or a comma-separated piece of `many`, names it; also when neither is
  * given. */
-bool api_query_selects(const struct api_call *c, const char *one, const char *many, const char *value);
+bool local_api_query_selects(const struct api_call *c, const char *one, const char *many, const char *value);
 /* *ret untouched when absent. False: the call has ended (400). */
-bool api_query_limit(struct api_call *c, size_t *ret);
-bool api_query_cursor(struct api_call *c, int64_t *ret);
-bool api_query_bool(struct api_call *c, const char *name, bool *ret);
+bool local_api_query_limit(struct api_call *c, size_t *ret);
+bool local_api_query_cursor(struct api_call *c, int64_t *ret);
+bool local_api_query_bool(struct api_call *c, const char *name, bool *ret);
 
 /* ---- ending the call: each frees it ---- */
 
 /* 200 with c->out as JSON, or with plain text. */
-void api_done(struct api_call *c);
-void api_text(struct api_call *c, struct slice text);
+void api_call_done(struct api_call *c);
+void api_call_text(struct api_call *c, struct slice text);
 /* The message's bytes and the metadata are borrowed; message SLICE_NONE: the standard sentence. */
-void api_fail(struct api_call *c, unsigned status, const char *group, const char *code, struct slice message,
-	      const char *metadata_json);
+void api_call_fail(struct api_call *c, unsigned status, const char *group, const char *code, struct slice message,
+		   const char *metadata_json);
 /* 400 with the standard sentence. */
-void api_refuse(struct api_call *c, const char *group, const char *code);
+void api_call_refuse(struct api_call *c, const char *group, const char *code);
 /* 400 api.bad_request, "Request is invalid: REASON". */
-void api_bad(struct api_call *c, struct slice reason);
+void api_call_bad(struct api_call *c, struct slice reason);
 /* 503 with Retry-After. */
-void api_unavailable(struct api_call *c, const char *group, const char *code);
+void api_call_unavailable(struct api_call *c, const char *group, const char *code);
 /* A job's negative result: 507 for a full disk, 503 when it may go better later, else 500. */
-void api_store_failed(struct api_call *c, int result);
+void api_call_store_failed(struct api_call *c, int result);
 
 /* ---- pieces of answers ---- */
 
 /* ,"pagination":{"cursor":...}} of a list in c->out; NULL: no row was listed. */
-void api_put_cursor(struct api_call *c, const char *cursor);
-void api_put_cursor_ts(struct api_call *c, int64_t create_ts); /* 0: no row */
+void api_call_put_cursor(struct api_call *c, const char *cursor);
+void api_call_put_cursor_ts(struct api_call *c, int64_t create_ts); /* 0: no row */

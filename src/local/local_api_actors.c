@@ -16,13 +16,13 @@ static void fail_duplicate(struct api_call *c, const struct store_actor *actor)
 	MEM_AUTO char *message = mem_printf("Actor key '%s' already in use for actor '%s'", c->key.key, actor->id);
 	MEM_AUTO char *metadata =
 	    local_json_strings("existing_actor_id", slice_str(actor->id), "key", slice_str(c->key.key));
-	api_fail(c, 400, "actor", "duplicate_key", slice_str(message), metadata);
+	api_call_fail(c, 400, "actor", "duplicate_key", slice_str(message), metadata);
 }
 
 static void fail_not_registered(struct api_call *c, const char *name)
 {
 	MEM_AUTO char *message = local_driver_not_registered(c->r.local->driver, name);
-	api_fail(c, 400, "actor", "not_registered", slice_str(message), NULL);
+	api_call_fail(c, 400, "actor", "not_registered", slice_str(message), NULL);
 }
 
 static void fail_outcome(struct api_call *c, enum local_call_outcome outcome, const struct store_actor *actor)
@@ -32,28 +32,28 @@ static void fail_outcome(struct api_call *c, enum local_call_outcome outcome, co
 	case LOCAL_CALL_CREATED:
 		IMPOSSIBLE("a good outcome as an error");
 	case LOCAL_CALL_NOT_FOUND:
-		api_refuse(c, "actor", "not_found");
+		api_call_refuse(c, "actor", "not_found");
 		return;
 	case LOCAL_CALL_KEY_TAKEN:
 		fail_duplicate(c, actor);
 		return;
 	case LOCAL_CALL_NO_NAMESPACE:
-		api_refuse(c, "namespace", "not_found");
+		api_call_refuse(c, "namespace", "not_found");
 		return;
 	case LOCAL_CALL_NOT_REGISTERED:
 		fail_not_registered(c, actor != NULL ? actor->name : c->key.name);
 		return;
 	case LOCAL_CALL_DISK_FULL:
-		api_fail(c, 507, "store", "disk_full", SLICE_NONE, NULL);
+		api_call_fail(c, 507, "store", "disk_full", SLICE_NONE, NULL);
 		return;
 	case LOCAL_CALL_DISK_FAILED:
-		api_fail(c, 500, "core", "internal_error", SLICE_LIT("the disk failed"), NULL);
+		api_call_fail(c, 500, "core", "internal_error", SLICE_LIT("the disk failed"), NULL);
 		return;
 	case LOCAL_CALL_STOPPING:
-		api_unavailable(c, "guard", "service_unavailable");
+		api_call_unavailable(c, "guard", "service_unavailable");
 		return;
 	case LOCAL_CALL_OVERLOADED:
-		api_unavailable(c, "actor", "overloaded");
+		api_call_unavailable(c, "actor", "overloaded");
 		return;
 	}
 	IMPOSSIBLE("outcome");
@@ -67,13 +67,13 @@ static bool take_text(struct api_call *c, const char *name, bool need, size_t by
 	struct slice text = SLICE_NONE;
 	struct err e = {0};
 	if (json_field_str(c->json, name, need, &text, &e) < 0) {
-		api_bad(c, slice_str(e.text));
+		api_call_bad(c, slice_str(e.text));
 		return false;
 	}
 	if (slice_find(text, '\0') < text.n || text.n > bytes_max) {
 		MEM_AUTO char *reason =
 		    mem_printf("field \"%s\" %s", name, text.n > bytes_max ? "is too long" : "must not hold NUL");
-		api_bad(c, slice_str(reason));
+		api_call_bad(c, slice_str(reason));
 		return false;
 	}
 	*ret = text.p == NULL ? NULL : slice_dup(text);
@@ -87,7 +87,7 @@ static bool take_policy(struct api_call *c)
 	bool sound = json_field_str(c->json, "crash_policy", true, &text, &e) == 0;
 	if (sound && local_json_crash_policy_parse(text, &c->key.crash_policy))
 		return true;
-	api_bad(c, slice_str(sound ? "field \"crash_policy\" must be sleep, restart or destroy" : e.text));
+	api_call_bad(c, slice_str(sound ? "field \"crash_policy\" must be sleep, restart or destroy" : e.text));
 	return false;
 }
 
@@ -97,7 +97,7 @@ static bool take_input(struct api_call *c)
 	struct slice text = SLICE_NONE;
 	struct err e = {0};
 	if (json_field_str(c->json, "input", false, &text, &e) < 0) {
-		api_bad(c, slice_str(e.text));
+		api_call_bad(c, slice_str(e.text));
 		return false;
 	}
 	c->key.has_input = text.p != NULL && base64_get(&c->input, text, false);
@@ -110,12 +110,12 @@ static bool check_datacenter(struct api_call *c)
 	struct slice text = SLICE_LIT(LOCAL_DATACENTER);
 	struct err e = {0};
 	if (json_field_str(c->json, "datacenter", false, &text, &e) < 0) {
-		api_bad(c, slice_str(e.text));
+		api_call_bad(c, slice_str(e.text));
 		return false;
 	}
 	if (slice_is(text, LOCAL_DATACENTER))
 		return true;
-	api_refuse(c, "datacenter", "not_found");
+	api_call_refuse(c, "datacenter", "not_found");
 	return false;
 }
 
@@ -125,11 +125,11 @@ static bool check_key(struct api_call *c)
 	if (key == NULL || (*key != '\0' && strlen(key) <= LIMIT_ACTOR_KEY_BYTES))
 		return true;
 	if (*key == '\0') {
-		api_refuse(c, "actor", "empty_key");
+		api_call_refuse(c, "actor", "empty_key");
 		return false;
 	}
 	MEM_AUTO char *metadata = local_json_key_too_large(slice_str(key));
-	api_fail(c, 400, "actor", "key_too_large", SLICE_NONE, metadata);
+	api_call_fail(c, 400, "actor", "key_too_large", SLICE_NONE, metadata);
 	return false;
 }
 
@@ -140,7 +140,7 @@ static bool check_create(struct api_call *c)
 	struct err e = {0};
 	c->get_or_create = strcmp(c->endpoint->method, "PUT") == 0;
 	if (json_field_only(c->json, known, &e) < 0) {
-		api_bad(c, slice_str(e.text));
+		api_call_bad(c, slice_str(e.text));
 		return false;
 	}
 	if (!take_text(c, "name", true, LIMIT_ACTOR_NAME_BYTES, &c->texts[0]) ||
@@ -168,7 +168,7 @@ static void on_created(void *arg, enum local_call_outcome outcome, const struct 
 	if (c->get_or_create)
 		buf_addf(&c->out, ",\"created\":%s", outcome == LOCAL_CALL_CREATED ? "true" : "false");
 	buf_add_byte(&c->out, '}');
-	api_done(c);
+	api_call_done(c);
 }
 
 static void run_create(struct api_call *c)
@@ -190,10 +190,10 @@ static bool take_id(struct api_call *c)
 		c->args[0] = mem_strdup(id.text);
 		return true;
 	case ACTOR_ID_OTHER_DATACENTER:
-		api_refuse(c, "datacenter", "not_found");
+		api_call_refuse(c, "datacenter", "not_found");
 		return false;
 	default:
-		api_bad(c, SLICE_LIT("the actor id is malformed"));
+		api_call_bad(c, SLICE_LIT("the actor id is malformed"));
 		return false;
 	}
 }
@@ -203,7 +203,7 @@ static bool check_no_fields(struct api_call *c)
 	static const char *const none[] = {NULL};
 	struct err e = {0};
 	if (json_field_only(c->json, none, &e) < 0) {
-		api_bad(c, slice_str(e.text));
+		api_call_bad(c, slice_str(e.text));
 		return false;
 	}
 	return take_id(c);
@@ -218,7 +218,7 @@ static void on_done(void *arg, enum local_call_outcome outcome, const struct sto
 		return;
 	}
 	buf_add_str(&c->out, "{}");
-	api_done(c);
+	api_call_done(c);
 }
 
 static void run_destroy(struct api_call *c)
@@ -253,7 +253,7 @@ static void put_actors(struct api_call *c, const struct store_actor_list *q)
 		last_ts = q->actors[i].create_ts;
 	}
 	buf_add_byte(&c->out, ']');
-	api_put_cursor_ts(c, last_ts);
+	api_call_put_cursor_ts(c, last_ts);
 }
 
 static void on_listed(struct store_job *job)
@@ -267,9 +267,9 @@ static void on_listed(struct store_job *job)
 	store_actor_list_clear(q);
 	mem_free(q);
 	if (result == 0)
-		api_done(c);
+		api_call_done(c);
 	else
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 }
 
 static void free_list(struct store_actor_list *q)
@@ -290,21 +290,21 @@ static void add_id(struct store_actor_list *q, const char *id)
 /* Ids of `actor_ids` that cannot be read are left out; a bad `actor_id` is an error. False: the call has ended. */
 static bool take_ids(struct api_call *c, struct store_actor_list *q)
 {
-	MEM_AUTO char *many = api_query_text(c, "actor_ids");
+	MEM_AUTO char *many = local_api_query_text(c, "actor_ids");
 	struct slice left = slice_str(many), piece;
 	struct actor_id id;
 	size_t count = 0, at = 0;
 	char *one = NULL;
 	q->ids = mem_zalloc(IDS_MAX * sizeof(*q->ids));
-	while (api_next_piece(&left, &piece)) {
+	while (local_api_query_piece(&left, &piece)) {
 		if (++count <= IDS_MAX && actor_id_parse(piece, &id) == 0)
 			add_id(q, id.text);
 	}
-	while ((one = api_query_next(c, "actor_id", &at)) != NULL) {
+	while ((one = local_api_query_next(c, "actor_id", &at)) != NULL) {
 		int r = actor_id_parse(slice_str(one), &id);
 		mem_free(one);
 		if (r == ACTOR_ID_MALFORMED) {
-			api_bad(c, SLICE_LIT("query parameter `actor_id` is no actor id"));
+			api_call_bad(c, SLICE_LIT("query parameter `actor_id` is no actor id"));
 			return false;
 		}
 		if (++count <= IDS_MAX && r == 0)
@@ -313,7 +313,7 @@ static bool take_ids(struct api_call *c, struct store_actor_list *q)
 	if (count > IDS_MAX) {
 		MEM_AUTO char *metadata = mem_printf("{\"max\":%d,\"count\":%zu}", IDS_MAX, count);
 		MEM_AUTO char *message = mem_printf("at most %d actor ids may be asked for, not %zu", IDS_MAX, count);
-		api_fail(c, 400, "validation", "too_many_actor_ids", slice_str(message), metadata);
+		api_call_fail(c, 400, "validation", "too_many_actor_ids", slice_str(message), metadata);
 		return false;
 	}
 	if (q->n_ids == 0)
@@ -331,7 +331,7 @@ static bool check_list(struct api_call *c, const struct store_actor_list *q)
 	else if (q->ids == NULL && q->name == NULL)
 		what = "Name is required when not using actor_ids.";
 	if (what != NULL)
-		api_fail(c, 400, "validation", "invalid_input", slice_str(what), NULL);
+		api_call_fail(c, 400, "validation", "invalid_input", slice_str(what), NULL);
 	return what == NULL;
 }
 
@@ -341,10 +341,11 @@ static void run_list(struct api_call *c)
 	q->user = c;
 	q->job.done = on_listed;
 	q->namespace_name = mem_strdup(c->ns.name);
-	q->name = api_query_text(c, "name");
-	q->key = api_query_text(c, "key");
-	if (!api_query_limit(c, &q->limit) || !api_query_cursor(c, &q->before_create_ts) ||
-	    !api_query_bool(c, "include_destroyed", &q->include_destroyed) || !take_ids(c, q) || !check_list(c, q)) {
+	q->name = local_api_query_text(c, "name");
+	q->key = local_api_query_text(c, "key");
+	if (!local_api_query_limit(c, &q->limit) || !local_api_query_cursor(c, &q->before_create_ts) ||
+	    !local_api_query_bool(c, "include_destroyed", &q->include_destroyed) || !take_ids(c, q) ||
+	    !check_list(c, q)) {
 		free_list(q);
 		return;
 	}
@@ -393,7 +394,7 @@ static void put_names(struct api_call *c, const struct store_actor_names *q)
 		buf_add_str(&c->out, ":{\"metadata\":{}}");
 	}
 	buf_add_byte(&c->out, '}');
-	api_put_cursor(c, last);
+	api_call_put_cursor(c, last);
 	mem_free(types);
 }
 
@@ -408,21 +409,21 @@ static void on_names(struct store_job *job)
 	store_actor_names_clear(q);
 	mem_free(q);
 	if (result == 0)
-		api_done(c);
+		api_call_done(c);
 	else
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 }
 
 static void run_names(struct api_call *c)
 {
 	size_t limit;
-	if (!api_query_limit(c, &limit))
+	if (!local_api_query_limit(c, &limit))
 		return;
 	struct store_actor_names *q = mem_zalloc(sizeof(*q));
 	q->user = c;
 	q->job.done = on_names;
 	q->namespace_name = mem_strdup(c->ns.name);
-	q->after = api_query_text(c, "cursor");
+	q->after = local_api_query_text(c, "cursor");
 	q->limit = limit;
 	c->busy = true;
 	store_actor_names(c->r.local->o.store, q);
@@ -445,11 +446,11 @@ static void on_value(struct store_job *job)
 	store_kv_clear(q);
 	mem_free(q);
 	if (found)
-		api_done(c);
+		api_call_done(c);
 	else if (result < 0)
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 	else
-		api_refuse(c, "actor", "kv_key_not_found");
+		api_call_refuse(c, "actor", "kv_key_not_found");
 }
 
 static void get_value(struct api_call *c, uint64_t actor_number)
@@ -481,11 +482,11 @@ static void on_found(struct store_job *job)
 	store_actor_find_clear(q);
 	mem_free(q);
 	if (result < 0)
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 	else if (living)
 		get_value(c, number);
 	else
-		api_refuse(c, "actor", "not_found");
+		api_call_refuse(c, "actor", "not_found");
 }
 
 static bool check_kv(struct api_call *c)
@@ -493,13 +494,13 @@ static bool check_kv(struct api_call *c)
 	if (!take_id(c))
 		return false;
 	if (!base64_get(&c->input, slice_str(c->args[1]), false)) {
-		api_fail(c, 500, "core", "internal_error", SLICE_LIT("the key is not base64"), NULL);
+		api_call_fail(c, 500, "core", "internal_error", SLICE_LIT("the key is not base64"), NULL);
 		return false;
 	}
 	struct slice key = buf_slice(&c->input);
 	/* No such key can be there; those that begin with 0 are the daemon's own. */
 	if (key.n == 0 || key.n > LIMIT_KV_KEY_BYTES || key.p[0] == 0) {
-		api_refuse(c, "actor", "kv_key_not_found");
+		api_call_refuse(c, "actor", "kv_key_not_found");
 		return false;
 	}
 	return true;

@@ -12,12 +12,12 @@
 
 static void run_root(struct api_call *c)
 {
-	api_text(c, SLICE_LIT("This is rivet-runnerd in local mode: a Rivet engine for this machine.\n\n"
-			      "  GET  /health                        is it there\n"
-			      "  GET  /actors?namespace=default&name=NAME\n"
-			      "  PUT  /actors?namespace=default      get or create an actor\n"
-			      "  ANY  /gateway/ACTOR_ID/PATH         send a request to an actor\n\n"
-			      "Clients: point RIVET_ENDPOINT, or createClient(), at this address.\n"));
+	api_call_text(c, SLICE_LIT("This is rivet-runnerd in local mode: a Rivet engine for this machine.\n\n"
+				   "  GET  /health                        is it there\n"
+				   "  GET  /actors?namespace=default&name=NAME\n"
+				   "  PUT  /actors?namespace=default      get or create an actor\n"
+				   "  ANY  /gateway/ACTOR_ID/PATH         send a request to an actor\n\n"
+				   "Clients: point RIVET_ENDPOINT, or createClient(), at this address.\n"));
 }
 
 static void put_health(struct api_call *c)
@@ -30,7 +30,7 @@ static void put_health(struct api_call *c)
 static void run_health(struct api_call *c)
 {
 	put_health(c);
-	api_done(c);
+	api_call_done(c);
 }
 
 static void run_metadata(struct api_call *c)
@@ -38,7 +38,7 @@ static void run_metadata(struct api_call *c)
 	buf_add_str(&c->out, "{\"runtime\":\"engine\",\"version\":");
 	json_put_str(&c->out, slice_str(c->r.local->o.version));
 	buf_add_byte(&c->out, '}');
-	api_done(c);
+	api_call_done(c);
 }
 
 /* ---- datacenters ---- */
@@ -51,7 +51,7 @@ static void run_fanout(struct api_call *c)
 		 ACTOR_ID_LABEL);
 	put_health(c);
 	buf_add_str(&c->out, ",\"error\":null}]}");
-	api_done(c);
+	api_call_done(c);
 }
 
 static void run_datacenters(struct api_call *c)
@@ -60,8 +60,8 @@ static void run_datacenters(struct api_call *c)
 	local_address(c->r.local, address);
 	buf_addf(&c->out, "{\"datacenters\":[{\"label\":%d,\"name\":\"" LOCAL_DATACENTER "\",\"url\":\"http://%s\"}]",
 		 ACTOR_ID_LABEL, address);
-	api_put_cursor(c, NULL);
-	api_done(c);
+	api_call_put_cursor(c, NULL);
+	api_call_done(c);
 }
 
 /* ---- namespaces ---- */
@@ -93,7 +93,7 @@ static void fail_to_create(struct api_call *c, const char *reason)
 {
 	MEM_AUTO char *metadata = local_json_strings("reason", slice_str(reason), NULL, SLICE_NONE);
 	MEM_AUTO char *message = mem_printf("the namespace cannot be created: %s", reason);
-	api_fail(c, 400, "namespace", "failed_to_create", slice_str(message), metadata);
+	api_call_fail(c, 400, "namespace", "failed_to_create", slice_str(message), metadata);
 }
 
 static bool check_namespace(struct api_call *c)
@@ -103,7 +103,7 @@ static bool check_namespace(struct api_call *c)
 	struct err e = {0};
 	if (json_field_only(c->json, known, &e) < 0 || json_field_str(c->json, "name", true, &name, &e) < 0 ||
 	    json_field_str(c->json, "display_name", true, &display_name, &e) < 0) {
-		api_bad(c, slice_str(e.text));
+		api_call_bad(c, slice_str(e.text));
 		return false;
 	}
 	if (!namespace_name_is_sound(name)) {
@@ -135,13 +135,13 @@ static void on_namespace_made(struct store_job *job)
 	store_namespaces_clear(q);
 	mem_free(q);
 	if (result == 0)
-		api_done(c);
+		api_call_done(c);
 	else if (result == STORE_NAMESPACE_TAKEN)
-		api_refuse(c, "namespace", "name_not_unique");
+		api_call_refuse(c, "namespace", "name_not_unique");
 	else if (result == STORE_NAMESPACE_FULL)
 		fail_to_create(c, "there are too many");
 	else
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 }
 
 static void run_make_namespace(struct api_call *c)
@@ -158,13 +158,13 @@ static void run_make_namespace(struct api_call *c)
 /* Newest first, as everything that is listed by create_ts. */
 static void put_namespaces(struct api_call *c, const struct store_namespaces *q, size_t limit, int64_t before_ts)
 {
-	MEM_AUTO char *name = api_query_text(c, "name");
+	MEM_AUTO char *name = local_api_query_text(c, "name");
 	int64_t last_ts = 0;
 	buf_add_str(&c->out, "{\"namespaces\":[");
 	for (size_t i = q->n; i-- > 0 && limit > 0;) {
 		const struct store_namespace *ns = &q->all[i];
 		if ((before_ts != 0 && ns->create_ts >= before_ts) || (name != NULL && strcmp(ns->name, name) != 0) ||
-		    !api_query_selects(c, "namespace_id", "namespace_ids", ns->id))
+		    !local_api_query_selects(c, "namespace_id", "namespace_ids", ns->id))
 			continue;
 		if (last_ts != 0)
 			buf_add_byte(&c->out, ',');
@@ -173,7 +173,7 @@ static void put_namespaces(struct api_call *c, const struct store_namespaces *q,
 		limit--;
 	}
 	buf_add_byte(&c->out, ']');
-	api_put_cursor_ts(c, last_ts);
+	api_call_put_cursor_ts(c, last_ts);
 }
 
 static void on_namespaces(struct store_job *job)
@@ -184,7 +184,7 @@ static void on_namespaces(struct store_job *job)
 	size_t limit;
 	int64_t before_ts = 0;
 	c->busy = false;
-	bool ended = !api_query_limit(c, &limit) || !api_query_cursor(c, &before_ts);
+	bool ended = !local_api_query_limit(c, &limit) || !local_api_query_cursor(c, &before_ts);
 	if (!ended && result == 0)
 		put_namespaces(c, q, limit, before_ts);
 	store_namespaces_clear(q);
@@ -192,9 +192,9 @@ static void on_namespaces(struct store_job *job)
 	if (ended)
 		return;
 	if (result == 0)
-		api_done(c);
+		api_call_done(c);
 	else
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 }
 
 static void run_namespaces(struct api_call *c)
@@ -224,40 +224,40 @@ static void put_runner(struct api_call *c)
 
 static void run_runners(struct api_call *c)
 {
-	MEM_AUTO char *name = api_query_text(c, "name");
+	MEM_AUTO char *name = local_api_query_text(c, "name");
 	size_t limit;
 	int64_t before_ts = INT64_MAX;
 	bool stopped_too = false;
-	if (!api_query_limit(c, &limit) || !api_query_cursor(c, &before_ts) ||
-	    !api_query_bool(c, "include_stopped", &stopped_too))
+	if (!local_api_query_limit(c, &limit) || !local_api_query_cursor(c, &before_ts) ||
+	    !local_api_query_bool(c, "include_stopped", &stopped_too))
 		return;
 	bool listed = (name == NULL || strcmp(name, POOL) == 0) && c->r.local->started_wall_ms < before_ts &&
-		      api_query_selects(c, "runner_id", "runner_ids", c->r.local->id);
+		      local_api_query_selects(c, "runner_id", "runner_ids", c->r.local->id);
 	buf_add_str(&c->out, "{\"runners\":[");
 	if (listed)
 		put_runner(c);
 	buf_add_byte(&c->out, ']');
-	api_put_cursor_ts(c, listed ? c->r.local->started_wall_ms : 0);
-	api_done(c);
+	api_call_put_cursor_ts(c, listed ? c->r.local->started_wall_ms : 0);
+	api_call_done(c);
 }
 
 static void run_runner_names(struct api_call *c)
 {
-	MEM_AUTO char *after = api_query_text(c, "cursor");
+	MEM_AUTO char *after = local_api_query_text(c, "cursor");
 	size_t limit;
-	if (!api_query_limit(c, &limit))
+	if (!local_api_query_limit(c, &limit))
 		return;
 	bool listed = after == NULL || strcmp(POOL, after) > 0;
 	buf_addf(&c->out, "{\"names\":[%s]", listed ? "\"" POOL "\"" : "");
-	api_put_cursor(c, listed ? POOL : NULL);
-	api_done(c);
+	api_call_put_cursor(c, listed ? POOL : NULL);
+	api_call_done(c);
 }
 
 static void run_envoys(struct api_call *c)
 {
 	buf_add_str(&c->out, "{\"envoys\":[]");
-	api_put_cursor(c, NULL);
-	api_done(c);
+	api_call_put_cursor(c, NULL);
+	api_call_done(c);
 }
 
 /* ---- pool configurations: kept and shown; every pool is served by this daemon ---- */
@@ -304,15 +304,15 @@ static void put_config(struct buf *out, const char *config_json)
 
 static void put_pools(struct api_call *c, const struct store_pools *q, size_t limit)
 {
-	MEM_AUTO char *variant = api_query_text(c, "variant");
-	MEM_AUTO char *after = api_query_text(c, "cursor");
+	MEM_AUTO char *variant = local_api_query_text(c, "variant");
+	MEM_AUTO char *after = local_api_query_text(c, "cursor");
 	const char *last = NULL;
 	bool normal = variant == NULL || strcmp(variant, "normal") == 0;
 	buf_add_str(&c->out, "{\"runner_configs\":{");
 	for (size_t i = 0; i < q->n && limit > 0 && normal; i++) {
 		const char *name = q->all[i].name;
 		if ((after != NULL && strcmp(name, after) <= 0) ||
-		    !api_query_selects(c, "runner_name", "runner_names", name))
+		    !local_api_query_selects(c, "runner_name", "runner_names", name))
 			continue;
 		if (last != NULL)
 			buf_add_byte(&c->out, ',');
@@ -324,7 +324,7 @@ static void put_pools(struct api_call *c, const struct store_pools *q, size_t li
 		limit--;
 	}
 	buf_add_byte(&c->out, '}');
-	api_put_cursor(c, limit == 0 ? last : NULL);
+	api_call_put_cursor(c, limit == 0 ? last : NULL);
 }
 
 static void on_pools(struct store_job *job)
@@ -334,16 +334,16 @@ static void on_pools(struct store_job *job)
 	int result = q->job.result;
 	size_t limit;
 	c->busy = false;
-	bool ended = !api_query_limit(c, &limit);
+	bool ended = !local_api_query_limit(c, &limit);
 	if (!ended && result == 0)
 		put_pools(c, q, limit);
 	pools_free(q);
 	if (ended)
 		return;
 	if (result == 0)
-		api_done(c);
+		api_call_done(c);
 	else
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 }
 
 static void run_configs(struct api_call *c)
@@ -355,7 +355,7 @@ static void fail_config(struct api_call *c, const char *reason)
 {
 	MEM_AUTO char *metadata = local_json_strings("reason", slice_str(reason), NULL, SLICE_NONE);
 	MEM_AUTO char *message = mem_printf("the runner configuration is invalid: %s", reason);
-	api_fail(c, 400, "runner_config", "invalid", slice_str(message), metadata);
+	api_call_fail(c, 400, "runner_config", "invalid", slice_str(message), metadata);
 }
 
 /* Which configuration is asked for in our datacenter; NULL: the call has ended. */
@@ -365,12 +365,12 @@ static const json_t *config_of(struct api_call *c)
 	const json_t *datacenters = json_object_get(c->json, "datacenters");
 	struct err e = {0};
 	if (json_field_only(c->json, known, &e) < 0 || !json_is_object(datacenters)) {
-		api_bad(c, slice_str(*e.text != '\0' ? e.text : "field \"datacenters\" must be an object"));
+		api_call_bad(c, slice_str(*e.text != '\0' ? e.text : "field \"datacenters\" must be an object"));
 		return NULL;
 	}
 	const json_t *config = json_object_get(datacenters, LOCAL_DATACENTER);
 	if (config == NULL || json_object_size(datacenters) != 1) {
-		api_refuse(c, "datacenter", "not_found");
+		api_call_refuse(c, "datacenter", "not_found");
 		return NULL;
 	}
 	return config;
@@ -415,11 +415,11 @@ static void on_config_put(struct store_job *job)
 		return;
 	}
 	if (result != 0) {
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 		return;
 	}
 	buf_add_str(&c->out, "{\"endpoint_config_changed\":true}");
-	api_done(c);
+	api_call_done(c);
 }
 
 static void run_put_config(struct api_call *c)
@@ -438,11 +438,11 @@ static void on_config_gone(struct store_job *job)
 	c->busy = false;
 	pools_free(q);
 	if (result != 0) {
-		api_store_failed(c, result);
+		api_call_store_failed(c, result);
 		return;
 	}
 	buf_add_str(&c->out, "{}");
-	api_done(c);
+	api_call_done(c);
 }
 
 static void run_delete_config(struct api_call *c)
@@ -455,8 +455,8 @@ static void run_delete_config(struct api_call *c)
 
 static void run_refresh(struct api_call *c)
 {
-	api_fail(c, 400, "serverless_runner_pool", "not_found",
-		 SLICE_LIT("only serverless pools have metadata to refresh, and there is none here"), NULL);
+	api_call_fail(c, 400, "serverless_runner_pool", "not_found",
+		      SLICE_LIT("only serverless pools have metadata to refresh, and there is none here"), NULL);
 }
 
 static bool check_health_check(struct api_call *c)
@@ -466,7 +466,7 @@ static bool check_health_check(struct api_call *c)
 	struct err e = {0};
 	if (json_field_only(c->json, known, &e) == 0 && json_field_str(c->json, "url", true, &url, &e) == 0)
 		return true;
-	api_bad(c, slice_str(e.text));
+	api_call_bad(c, slice_str(e.text));
 	return false;
 }
 
@@ -475,7 +475,7 @@ static void run_health_check(struct api_call *c)
 	buf_add_str(&c->out,
 		    "{\"failure\":{\"error\":{\"message\":\"serverless runners need an engine; this daemon runs "
 		    "the commands it is configured with\"}}}");
-	api_done(c);
+	api_call_done(c);
 }
 
 /* ---- the table ---- */

@@ -21,11 +21,11 @@ static int known_at(const struct api_endpoint *p, const char *name, bool *ret_re
 static bool bad_parameter(struct api_call *c, const char *what, const char *name)
 {
 	MEM_AUTO char *reason = mem_printf("%s query parameter `%.64s`", what, name);
-	api_bad(c, slice_str(reason));
+	api_call_bad(c, slice_str(reason));
 	return false;
 }
 
-bool api_query_check(struct api_call *c)
+bool local_api_query_check(struct api_call *c)
 {
 	struct slice raw_name, raw_value, whole;
 	uint64_t seen = 0;
@@ -46,7 +46,7 @@ bool api_query_check(struct api_call *c)
 	return true;
 }
 
-char *api_query_next(const struct api_call *c, const char *name, size_t *at)
+char *local_api_query_next(const struct api_call *c, const char *name, size_t *at)
 {
 	struct slice raw_name, raw_value, whole;
 	while (http_query_next(slice_str(c->query), at, &raw_name, &raw_value, &whole)) {
@@ -57,13 +57,13 @@ char *api_query_next(const struct api_call *c, const char *name, size_t *at)
 	return NULL;
 }
 
-char *api_query_text(const struct api_call *c, const char *name)
+char *local_api_query_text(const struct api_call *c, const char *name)
 {
 	size_t at = 0;
-	return api_query_next(c, name, &at);
+	return local_api_query_next(c, name, &at);
 }
 
-bool api_next_piece(struct slice *list, struct slice *ret)
+bool local_api_query_piece(struct slice *list, struct slice *ret)
 {
 	while (list->n > 0) {
 		size_t n = slice_find(*list, ',');
@@ -75,15 +75,15 @@ bool api_next_piece(struct slice *list, struct slice *ret)
 	return false;
 }
 
-bool api_query_selects(const struct api_call *c, const char *one, const char *many, const char *value)
+bool local_api_query_selects(const struct api_call *c, const char *one, const char *many, const char *value)
 {
-	MEM_AUTO char *list = api_query_text(c, many);
+	MEM_AUTO char *list = local_api_query_text(c, many);
 	struct slice left = slice_str(list), piece;
 	bool asked = list != NULL, found = false;
-	while (!found && api_next_piece(&left, &piece))
+	while (!found && local_api_query_piece(&left, &piece))
 		found = slice_is(piece, value);
 	for (size_t at = 0; !found;) {
-		MEM_AUTO char *single = api_query_next(c, one, &at);
+		MEM_AUTO char *single = local_api_query_next(c, one, &at);
 		if (single == NULL)
 			break;
 		asked = true;
@@ -95,7 +95,7 @@ bool api_query_selects(const struct api_call *c, const char *one, const char *ma
 /* Decimal digits, at most 18 of them. */
 static bool query_number(struct api_call *c, const char *name, int64_t *ret)
 {
-	MEM_AUTO char *text = api_query_text(c, name);
+	MEM_AUTO char *text = local_api_query_text(c, name);
 	int64_t v = 0;
 	if (text == NULL)
 		return true;
@@ -111,7 +111,7 @@ static bool query_number(struct api_call *c, const char *name, int64_t *ret)
 	return true;
 }
 
-bool api_query_limit(struct api_call *c, size_t *ret)
+bool local_api_query_limit(struct api_call *c, size_t *ret)
 {
 	int64_t limit = API_LIMIT_DEFAULT;
 	if (!query_number(c, "limit", &limit))
@@ -122,21 +122,21 @@ bool api_query_limit(struct api_call *c, size_t *ret)
 	return true;
 }
 
-bool api_query_cursor(struct api_call *c, int64_t *ret)
+bool local_api_query_cursor(struct api_call *c, int64_t *ret)
 {
 	return query_number(c, "cursor", ret);
 }
 
-bool api_query_bool(struct api_call *c, const char *name, bool *ret)
+bool local_api_query_bool(struct api_call *c, const char *name, bool *ret)
 {
-	MEM_AUTO char *text = api_query_text(c, name);
+	MEM_AUTO char *text = local_api_query_text(c, name);
 	if (text == NULL)
 		return true;
 	*ret = strcmp(text, "true") == 0;
 	return *ret || strcmp(text, "false") == 0 || bad_parameter(c, "neither true nor false:", name);
 }
 
-void api_put_cursor(struct api_call *c, const char *cursor)
+void api_call_put_cursor(struct api_call *c, const char *cursor)
 {
 	buf_add_str(&c->out, ",\"pagination\":{\"cursor\":");
 	if (cursor == NULL)
@@ -146,8 +146,8 @@ void api_put_cursor(struct api_call *c, const char *cursor)
 	buf_add_str(&c->out, "}}");
 }
 
-void api_put_cursor_ts(struct api_call *c, int64_t create_ts)
+void api_call_put_cursor_ts(struct api_call *c, int64_t create_ts)
 {
 	MEM_AUTO char *text = create_ts == 0 ? NULL : mem_printf("%lld", (long long)create_ts);
-	api_put_cursor(c, text);
+	api_call_put_cursor(c, text);
 }
