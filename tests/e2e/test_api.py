@@ -31,7 +31,7 @@ def refused(answer, status, code):
 def decoded(actor_id):
     """The 19 bytes of an id."""
     number = sum(int(digit, 36) * 36 ** place for place, digit in enumerate(actor_id))
-    return number.to_bytes(19, "big")
+    return number.to_bytes(19, "little")
 
 
 @pytest.fixture

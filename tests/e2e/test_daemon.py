@@ -330,8 +330,12 @@ def test_other_log_formats(tmp_path, style):
 
 
 def test_log_level(probe):
-    assert [record for record in probe(daemon_options={"args": ["--log-level", "debug"]}).log_records()
-            if record["level"] == "debug"]
+    daemon = probe(daemon_options={"args": ["--log-level", "warn"], "start": False})
+    daemon.spawn()
+    wait_for(lambda: os.path.isdir(daemon.runtime_dir), what="the runtime directory")
+    time.sleep(0.5)
+    assert daemon.stop() == 0
+    assert not [record for record in daemon.log_records() if record["level"] in ("info", "debug", "trace")]
 
 
 def test_log_file_is_reopened_on_hup(make_daemon, tmp_path):
@@ -506,6 +510,7 @@ def test_drain_cuts_what_does_not_end(probe, trace):
         assert time.monotonic() - began < 15 * SCALE
         assert not stream.read_rest().endswith(b"0\r\n\r\n")
     assert trace.events("stop")[0]["body"]["deadline_ms"] <= 2000
+    assert not trace.events("stop-answered")
 
 
 def test_drain_reports_progress(probe, tmp_path, trace):
@@ -531,6 +536,17 @@ def test_second_term_goes_straight_to_sigkill(probe, trace):
     assert daemon.wait_exit() == 1
     assert time.monotonic() - began < 15 * SCALE
     wait_for(lambda: not daemon.worker_processes(), 3, "end of the workers")
+
+
+def test_drain_right_after_a_create(probe):
+    daemon = probe()
+    for number in range(15):
+        daemon.create("probe", f"k{number}")
+        time.sleep(number % 5 * 0.004)
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < 10 * SCALE
+        daemon.restart()
 
 
 def test_drain_keeps_what_workers_save(probe):
