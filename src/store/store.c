@@ -69,23 +69,20 @@ static int sync_directory(const char *data_dir, struct err *e)
 
 static int open_database(struct store *s, const char *data_dir, struct err *e)
 {
-	const char *why = NULL;
 	int64_t actor;
 	int result = create_private(s->path, e);
 	if (result < 0)
 		return result;
-	result = store_db_open(s->path, STORE_DB_WRITES, &s->doomed, &s->db, &why);
-	if (result < 0)
-		return err_set(e, -result, EXIT_CODE_DATA_DIR, "cannot open the database %s: %s", s->path, why);
-	result = store_schema_open(s->db, s->path, e);
+	result = store_db_open(s->path, STORE_DB_WRITES, &s->doomed, &s->db, e);
+	if (result == 0)
+		result = store_schema_open(s->db, s->path, e);
 	if (result == 0)
 		result = sync_directory(data_dir, e);
 	if (result < 0)
 		return result;
 	result = store_db_number(s->db, store_db_use(s->db, SQL_DOOMED_ANY), &actor);
 	if (result < 0)
-		return err_set(e, -result, EXIT_CODE_DATA_DIR, "cannot read the database %s: %s", s->path,
-			       sqlite3_errmsg(s->db->handle));
+		return store_db_refuse(s->db, sqlite3_extended_errcode(s->db->handle), s->path, e);
 	s->doomed = result == 0;
 	return 0;
 }

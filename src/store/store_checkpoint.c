@@ -94,9 +94,8 @@ void *store_checkpointer_main(void *arg)
 {
 	struct store *s = CAST(struct store, arg, STORE_MAGIC);
 	struct store_db *db = NULL;
-	const char *why;
 	while (wait_for_copying(s)) {
-		if (db != NULL || store_db_open(s->path, STORE_DB_COPIES, &s->doomed, &db, &why) == 0)
+		if (db != NULL || store_db_open(s->path, STORE_DB_COPIES, &s->doomed, &db, NULL) == 0)
 			copy(s, db);
 		pthread_mutex_lock(&s->mutex);
 		s->checkpoint = STORE_CHECKPOINT_COPIED;

@@ -44,8 +44,7 @@ static int configure(struct store_db *db, enum store_db_role role)
 	return rc;
 }
 
-int store_db_open(const char *path, enum store_db_role role, atomic_bool *doomed, struct store_db **ret,
-		  const char **why)
+int store_db_open(const char *path, enum store_db_role role, atomic_bool *doomed, struct store_db **ret, struct err *e)
 {
 	struct store_db *db = mem_zalloc(sizeof(*db));
 	db->doomed = doomed;
@@ -60,8 +59,7 @@ int store_db_open(const char *path, enum store_db_role role, atomic_bool *doomed
 		sqlite3_wal_hook(db->handle, on_wal, db);
 	}
 	if (rc != SQLITE_OK) {
-		int result = store_db_errno(db, rc);
-		*why = sqlite3_errstr(rc);
+		int result = store_db_refuse(db, rc, path, e);
 		store_db_close(db);
 		return result;
 	}
@@ -115,6 +113,20 @@ int store_db_errno(struct store_db *db, int rc)
 	default:
 		return -EIO;
 	}
+}
+
+int store_db_refuse(struct store_db *db, int rc, const char *path, struct err *e)
+{
+	int result = store_db_errno(db, rc), primary = rc & 0xff;
+	const char *advice = "";
+	if (primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT)
+		advice = "; it is damaged or not ours: restore a backup or move it away";
+	else if (result == -ENOSPC)
+		advice = "; the disk is full";
+	else if (result == -EROFS)
+		advice = "; the file system is read-only";
+	return err_set(e, -result, EXIT_CODE_DATA_DIR, "cannot use the database %s: %s%s", path, sqlite3_errstr(rc),
+		       advice);
 }
 
 void store_db_end(sqlite3_stmt *st)

@@ -30,9 +30,8 @@ enum store_db_role {
 	STORE_DB_COPIES, /* the log into the file */
 };
 
-/* Opens a connection; 0 or -errno with *why a sentence of SQLite's that lives as long as the program. */
-int store_db_open(const char *path, enum store_db_role role, atomic_bool *doomed, struct store_db **ret,
-		  const char **why);
+/* Opens a connection; 0 or -errno with a sentence in e (NULL allowed). */
+int store_db_open(const char *path, enum store_db_role role, atomic_bool *doomed, struct store_db **ret, struct err *e);
 void store_db_close(struct store_db *db); /* NULL allowed */
 
 /* The statement, ready to bind, or NULL when it could not be prepared: bind and step cope with NULL, and
@@ -52,6 +51,9 @@ int store_db_number(struct store_db *db, sqlite3_stmt *st, int64_t *ret);
 
 /* -errno for a result code of this connection: -ENOSPC, -EROFS, -EBUSY, -ENOMEM, else -EIO. */
 int store_db_errno(struct store_db *db, int rc);
+
+/* The sentence for a database that cannot be used; returns -errno. */
+int store_db_refuse(struct store_db *db, int rc, const char *path, struct err *e);
 
 /* Borrowed until the statement is reset. NULL text is SQL NULL; NULL bytes are the empty blob. */
 void store_db_bind_text(sqlite3_stmt *st, int at, const char *text);

@@ -26,11 +26,10 @@ void *store_reader_main(void *arg)
 {
 	struct store *s = CAST(struct store, arg, STORE_MAGIC);
 	struct store_db *db = NULL;
-	const char *why;
 	struct list batch;
 	list_init(&batch);
 	while (take_reads(s, &batch)) {
-		int result = db != NULL ? 0 : store_db_open(s->path, STORE_DB_READS, &s->doomed, &db, &why);
+		int result = db != NULL ? 0 : store_db_open(s->path, STORE_DB_READS, &s->doomed, &db, NULL);
 		LIST_FOR (&batch, node) {
 			struct store_job *job = CONTAINER_OF(node, struct store_job, node);
 			job->result = result < 0 ? result : job->run(db, job);

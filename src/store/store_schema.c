@@ -50,19 +50,6 @@ static const char schema[] =
 static const char default_pool[] = "INSERT INTO pool(namespace,name,config_json)"
 				   " SELECT number,'default','{\"normal\":{}}' FROM namespace WHERE name='default'";
 
-static int failed(struct store_db *db, int rc, const char *path, struct err *e)
-{
-	int result = store_db_errno(db, rc);
-	int primary = rc & 0xff;
-	const char *advice = primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT
-				 ? "; it is damaged or not ours: restore a backup or move it away"
-			     : result == -ENOSPC ? "; the disk is full"
-			     : result == -EROFS  ? "; the file system is read-only"
-						 : "";
-	return err_set(e, -result, EXIT_CODE_DATA_DIR, "cannot use the database %s: %s%s", path,
-		       sqlite3_errmsg(db->handle), advice);
-}
-
 static int pragma(struct store_db *db, const char *sql, int64_t *ret)
 {
 	sqlite3_stmt *st = NULL;
@@ -84,7 +71,7 @@ static int wal_mode(struct store_db *db, const char *path, struct err *e)
 	bool on = rc == SQLITE_ROW && slice_is(slice_str((const char *)sqlite3_column_text(st, 0)), "wal");
 	int result = 0;
 	if (rc != SQLITE_ROW)
-		result = failed(db, rc, path, e);
+		result = store_db_refuse(db, rc, path, e);
 	else if (!on)
 		result = err_set(e, ENOTSUP, EXIT_CODE_DATA_DIR,
 				 "the file system of %s cannot hold a write-ahead log; use a local disk", path);
@@ -117,7 +104,7 @@ static int create_whole(struct store_db *db, const char *path, struct err *e)
 		rc = sqlite3_exec(db->handle, "COMMIT", NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
 		return 0;
-	int result = failed(db, rc, path, e);
+	int result = store_db_refuse(db, rc, path, e);
 	if (!sqlite3_get_autocommit(db->handle))
 		sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 	return result;
@@ -134,7 +121,7 @@ int store_schema_open(struct store_db *db, const char *path, struct err *e)
 	if (rc == SQLITE_OK)
 		rc = pragma(db, "PRAGMA user_version", &format);
 	if (rc != SQLITE_OK)
-		return failed(db, rc, path, e);
+		return store_db_refuse(db, rc, path, e);
 	bool fresh = tables == 0 && application == 0 && format == 0;
 	if (!fresh && application != APPLICATION_ID)
 		return err_set(e, EINVAL, EXIT_CODE_DATA_DIR,
