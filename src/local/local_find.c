@@ -163,10 +163,12 @@ static void find_over(struct find *f, struct store_actor *rec, enum local_call_o
 	struct list *node;
 	while ((node = list_pop(&f->asks)) != NULL) {
 		struct ask *k = CONTAINER_OF(node, struct ask, node);
-		if (a != NULL)
+		if (a != NULL) {
 			serve(a, k, created);
-		else if (outcome == LOCAL_CALL_OK && k->kind == ASK_DESTROY &&
-			 strcmp(k->namespace_name, rec->namespace_name) == 0)
+			if (k->kind == ASK_CREATE)
+				created = LOCAL_CALL_OK; /* one has made it, the others found it */
+		} else if (outcome == LOCAL_CALL_OK && k->kind == ASK_DESTROY &&
+			   strcmp(k->namespace_name, rec->namespace_name) == 0)
 			call_answer(k, LOCAL_CALL_OK, rec); /* destroyed before */
 		else
 			refuse(k, outcome == LOCAL_CALL_OK ? LOCAL_CALL_NOT_FOUND : outcome, result, rec);
@@ -182,9 +184,10 @@ static void on_found(struct store_job *job)
 {
 	struct store_actor_find *q = CONTAINER_OF(job, struct store_actor_find, job);
 	struct find *f = q->user;
-	enum local_call_outcome o = job->result == 0                    ? LOCAL_CALL_OK
-				    : job->result == STORE_ACTOR_ABSENT ? LOCAL_CALL_NOT_FOUND
-									: local_call_outcome_of(job->result);
+	enum local_call_outcome o = job->result == 0                        ? LOCAL_CALL_OK
+				    : job->result == STORE_ACTOR_ABSENT     ? LOCAL_CALL_NOT_FOUND
+				    : job->result == STORE_NAMESPACE_ABSENT ? LOCAL_CALL_NO_NAMESPACE
+									    : local_call_outcome_of(job->result);
 	find_over(f, &q->actor, o, job->result, LOCAL_CALL_OK);
 }
 

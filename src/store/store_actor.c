@@ -96,9 +96,15 @@ void store_actor_create_clear(struct store_actor_create *c)
 static int on_find(struct store_db *db, struct store_job *job)
 {
 	struct store_actor_find *f = CONTAINER_OF(job, struct store_actor_find, job);
+	int64_t namespace_number;
 	store_actor_clear(&f->actor);
-	return f->id != NULL ? store_record_by_id(db, f->id, &f->actor)
-			     : store_record_by_key(db, f->namespace_name, f->name, f->key, &f->actor);
+	if (f->id != NULL)
+		return store_record_by_id(db, f->id, &f->actor);
+	int result = store_record_by_key(db, f->namespace_name, f->name, f->key, &f->actor);
+	if (result != STORE_ACTOR_ABSENT)
+		return result;
+	result = store_record_namespace(db, f->namespace_name, &namespace_number);
+	return result == 0 ? STORE_ACTOR_ABSENT : result;
 }
 
 void store_actor_find(struct store *s, struct store_actor_find *f)

@@ -145,6 +145,7 @@ void worker_place_forward(struct place *pl, struct exchange *x)
 {
 	struct worker *w = pl->worker;
 	x->holder = pl;
+	pl->n_http++;
 	if (pl->state != PLACE_LOADED || w->state >= WORKER_EXITED) {
 		x->dropped = on_late_dropped; /* the place's last event is on its way */
 		worker_place_late(pl, x);

@@ -12,6 +12,8 @@
 
 #include "codec/json_field.h"
 
+#define HOLD_REST 4        /* this part of the time to stop is kept for the stop call and the signals */
+#define HOLD_SHORT_MS 1000 /* a request that puts its own actor to sleep or destroys it is still answered */
 #define PLACE_BODY_MAX ((size_t)7 * 1024 * 1024) /* the largest input in base64 */
 
 static struct place *place_of(void *arg)
@@ -47,6 +49,8 @@ static void place_free(struct place *pl)
 	worker_pool_look(p);
 }
 
+static void end_hold(struct place *pl);
+
 static void tell_exchanges(struct place *pl)
 {
 	for (struct list *node; (node = list_pop(&pl->late)) != NULL;)
@@ -78,6 +82,8 @@ static void on_tell(void *arg)
 		pl->events->loaded(pl->arg);
 	}
 	tell_exchanges(pl);
+	if (pl->holding && pl->n_http == 0)
+		end_hold(pl);
 	if (pl->owe_alarm && pl->state != PLACE_OVER)
 		tell_alarm(pl);
 	if (pl->state != PLACE_OVER)
@@ -102,12 +108,15 @@ void worker_place_exchange_over(struct place *pl, bool websocket)
 		pl->owe_over_ws++;
 	else
 		pl->owe_over++;
+	if (!websocket)
+		pl->n_http--;
 	tell(pl);
 }
 
 void worker_place_socket_open(struct place *pl)
 {
 	pl->owe_open++;
+	pl->n_http--;
 	tell(pl);
 }
 
@@ -304,6 +313,8 @@ static void on_timer(void *arg)
 		end_now(pl);
 		break;
 	case PLACE_LOADED:
+		end_hold(pl);
+		break;
 	case PLACE_ENDING:
 	case PLACE_OVER:
 		break;
@@ -374,6 +385,37 @@ static void call_stop(struct place *pl, int64_t left_ms)
 	timer_arm(&pl->timer, left_ms);
 }
 
+/* How long requests in flight may go on before the stop call. */
+static int64_t hold_ms(const struct place *pl, int64_t left_ms)
+{
+	if (pl->n_http == 0 || strcmp(pl->stop_reason, "evicted") == 0 || strcmp(pl->stop_reason, "lost") == 0)
+		return 0;
+	if (strcmp(pl->stop_reason, "drain") == 0 || strcmp(pl->stop_reason, "restart") == 0)
+		return left_ms - left_ms / HOLD_REST;
+	return left_ms / HOLD_REST < HOLD_SHORT_MS ? left_ms / HOLD_REST : HOLD_SHORT_MS;
+}
+
+static void hold(struct place *pl, int64_t left_ms)
+{
+	int64_t ms = hold_ms(pl, left_ms);
+	if (ms <= 0) {
+		call_stop(pl, left_ms);
+		return;
+	}
+	pl->holding = true;
+	worker_forward_stop_sockets(pl->worker, pl);
+	timer_arm(&pl->timer, ms);
+}
+
+static void end_hold(struct place *pl)
+{
+	int64_t left_ms = pl->stop_due_mono_ms - loop_mono_ms(pl->pool->o.loop);
+	if (!pl->holding || pl->state != PLACE_LOADED)
+		return;
+	pl->holding = false;
+	call_stop(pl, left_ms < 0 ? 0 : left_ms);
+}
+
 void worker_place_stop(struct place *pl, const char *reason, int64_t deadline_ms)
 {
 	int64_t left_ms = deadline_ms < 0 ? 0 : deadline_ms;
@@ -391,13 +433,17 @@ void worker_place_stop(struct place *pl, const char *reason, int64_t deadline_ms
 	case PLACE_STARTING:
 	case PLACE_LOADED:
 		/* A process of its own that has not answered its start has nothing to save. */
+		if (pl->holding && !shorter)
+			break;
 		pl->stop_reason = reason;
 		if (pl->state == PLACE_STARTING)
 			worker_call_cancel(&pl->life);
 		if (pl->state == PLACE_STARTING && is_own(pl))
 			end_now(pl);
-		else
+		else if (pl->state == PLACE_STARTING)
 			call_stop(pl, left_ms);
+		else
+			hold(pl, left_ms);
 		break;
 	case PLACE_STOPPING:
 		if (shorter)

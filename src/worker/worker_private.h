@@ -16,7 +16,7 @@
 #define WORKER_CALL_MAGIC 0x7763616cu
 #define WORKER_PLACE_MAGIC 0x706c6163u
 
-#define WORKER_ID_BYTES 20           /* "w-", 16 random hex digits, NUL */
+#define WORKER_ID_BYTES 19           /* "w-", 16 random hex digits, NUL */
 #define WORKER_UNUSED_MS (30 * 1000) /* an idle shared worker without seats ends */
 #define WORKER_FAREWELL_MS 500       /* a closed connection may be the first sign of a crash */
 #define WORKER_DRAIN_MS 1000         /* reading what a dead worker still had written */
@@ -324,6 +324,8 @@ struct place {
 	struct worker_call life, alarm;
 	const char *stop_reason;
 	int64_t stop_due_mono_ms;
+	bool holding;     /* LOADED: asked to stop, requests may finish before the stop call */
+	uint32_t n_http;  /* exchanges forwarded that are no open WebSocket */
 	struct list late; /* exchanges to refuse */
 
 	/* events owed, told by `tell` in this order */

@@ -120,9 +120,20 @@ int worker_socket_dir_open(const char *runtime_dir, int *ret_lock_fd, struct err
 		return fail(e, errno, "open", lock);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		int why = errno;
+		char pid[16] = {0};
+		if (read(fd, pid, sizeof(pid) - 1) <= 0)
+			pid[0] = '?';
 		close(fd);
-		return err_set(e, why, EXIT_CODE_FAILED, "the runtime directory %s is in use by another daemon",
-			       runtime_dir);
+		return err_set(
+		    e, why, EXIT_CODE_DATA_DIR,
+		    "the runtime directory %s is in use by another daemon (pid %s); stop it or choose another with "
+		    "--runtime-dir",
+		    runtime_dir, pid);
+	}
+	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d", (int)getpid()) < 0) {
+		int why = errno;
+		close(fd);
+		return fail(e, why, "write", lock);
 	}
 	clear_leftovers(runtime_dir);
 	*ret_lock_fd = fd;
