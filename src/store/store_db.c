@@ -49,6 +49,7 @@ int store_db_open(const char *path, enum store_db_role role, atomic_bool *doomed
 	struct store_db *db = mem_zalloc(sizeof(*db));
 	db->doomed = doomed;
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (role == STORE_DB_WRITES ? SQLITE_OPEN_CREATE : 0);
+	errno = 0;
 	int rc = sqlite3_open_v2(path, &db->handle, flags, NULL);
 	if (rc == SQLITE_OK) {
 		sqlite3_extended_result_codes(db->handle, 1);
@@ -90,7 +91,9 @@ sqlite3_stmt *store_db_use(struct store_db *db, enum store_sql name)
 
 int store_db_errno(struct store_db *db, int rc)
 {
-	int system_errno = db->handle == NULL ? 0 : sqlite3_system_errno(db->handle);
+	/* SQLite keeps it for some of its calls only (not for COMMIT); errno still holds it, as only failures set it.
+	 */
+	int system_errno = errno;
 	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC) {
 		db->sync_failed = true;
 		return -EIO;
@@ -141,6 +144,7 @@ int store_db_step(struct store_db *db, sqlite3_stmt *st)
 {
 	if (st == NULL)
 		return store_db_errno(db, db->failed_rc);
+	errno = 0;
 	int rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
 		return STORE_DB_ROW;

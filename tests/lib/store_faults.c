@@ -1,5 +1,7 @@
 /* A layer over SQLite's own files that fails as told. Files are passed through
- * method by method; only write, sync and the last error are ours. */
+ * method by method; only write and sync are ours. */
+#include <errno.h>
+
 #include <sqlite3.h>
 
 #include "lib/store_fixture.h"
@@ -31,7 +33,10 @@ static int on_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 static int on_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
 	int rc = atomic_load(&store_faults.write_rc);
-	return rc != SQLITE_OK ? rc : real(f)->pMethods->xWrite(real(f), p, n, at);
+	if (rc == SQLITE_OK)
+		return real(f)->pMethods->xWrite(real(f), p, n, at);
+	errno = atomic_load(&store_faults.system_errno);
+	return rc;
 }
 
 static int on_truncate(sqlite3_file *f, sqlite3_int64 n)
@@ -132,13 +137,6 @@ static int on_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *base, int f
 	return rc;
 }
 
-static int on_last_error(sqlite3_vfs *vfs, int n, char *text)
-{
-	(void)vfs;
-	int code = atomic_load(&store_faults.system_errno);
-	return code != 0 ? code : real_vfs->xGetLastError(real_vfs, n, text);
-}
-
 void store_faults_install(void)
 {
 	static sqlite3_vfs vfs;
@@ -151,6 +149,5 @@ void store_faults_install(void)
 	vfs.zName = "faulty";
 	vfs.szOsFile = (int)sizeof(struct file) + real_vfs->szOsFile;
 	vfs.xOpen = on_open;
-	vfs.xGetLastError = on_last_error;
 	CHECK(sqlite3_vfs_register(&vfs, 1) == SQLITE_OK);
 }
