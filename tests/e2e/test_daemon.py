@@ -168,7 +168,6 @@ def test_key_twice_is_refused(tmp_path):
     ("workers_max", -1), ("workers_max", 0), ("workers_max", "many"), ("limits", {"memry": "1G"}),
     ("limits", {"open_files": "x"}), ("environment", ["A=1"]), ("environment", {"A": 1}), ("pass_environment", "PATH"),
     ("user", "no-such-user-here"), ("group", "no-such-group-here"), ("environment_file", "/nonexistent/file"),
-    ("directory", "/nonexistent/place"),
     ("requests_max", -1), ("stop_grace", "-1s"), ("actors_per_worker", 0),
 ])
 def test_actor_settings_are_checked(tmp_path, setting, value):

@@ -126,7 +126,8 @@ def test_alarm_rings_in_a_running_actor(probe, trace):
 
 def test_sleep_by_the_worker(probe, trace):
     made = probe().create("probe", "k")
-    assert Runtime(made).call("POST", "/sleep").status == 202
+    Runtime(made).leave("sleep")
+    assert trace.wait("rt")[0]["status"] == 202
     made.wait_asleep()
     assert trace.events("stop")[0]["body"]["reason"] == "sleep"
 
@@ -330,7 +331,8 @@ def test_destroy_of_a_sleeping_actor_wakes_nobody(probe, trace):
 
 def test_destroy_by_the_worker(probe, trace):
     made = probe().create("probe", "k")
-    assert Runtime(made).call("POST", "/destroy").status == 202
+    Runtime(made).leave("destroy")
+    assert trace.wait("rt")[0]["status"] == 202
     wait_for(lambda: made.info()["destroy_ts"], what="destruction")
     assert trace.events("stop")[0]["body"]["reason"] == "destroy"
     assert made.get("/echo").status_code == 404
