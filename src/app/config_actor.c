@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define ENGINE_START_MAX_MS 30000
@@ -84,7 +85,16 @@ static int read_text(const char *what, const json_t *value, char **ret, struct e
 
 static int read_directory(struct reading *r, const char *what, const json_t *value, struct err *e)
 {
-	return read_text(what, value, &r->type->directory, e);
+	struct stat st;
+	int rc = read_text(what, value, &r->type->directory, e);
+	if (rc < 0)
+		return rc;
+	if (stat(r->type->directory, &st) < 0)
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: directory %s: %s", what, r->type->directory,
+			       strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: %s is not a directory", what, r->type->directory);
+	return 0;
 }
 
 static int read_user(struct reading *r, const char *what, const json_t *value, struct err *e)

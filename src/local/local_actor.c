@@ -23,6 +23,7 @@
 
 static void on_work(void *arg);
 static void on_back_off(void *arg);
+static void on_alarm_again(void *arg);
 
 static const char *const dropped_reason = "the daemon is stopping";
 
@@ -66,6 +67,7 @@ struct local_actor *local_actor_new(struct local_driver *d, struct store_actor *
 	list_init(&a->destroys);
 	loop_task_init(&a->work, on_work, a);
 	timer_init(&a->back_off, d->l->o.loop, on_back_off, a);
+	timer_init(&a->alarm_again, d->l->o.loop, on_alarm_again, a);
 	return a;
 }
 
@@ -85,6 +87,7 @@ static void actor_free(struct local_actor *a)
 	forget_key(a);
 	map_remove(&d->by_id, &a->by_id);
 	timer_disarm(&a->back_off);
+	timer_disarm(&a->alarm_again);
 	loop_cancel(&a->work);
 	store_actor_clear(&a->rec);
 	mem_free(a->last_failure);
@@ -243,7 +246,8 @@ static void command_start(struct local_actor *a)
 				.create_ts = a->rec.create_ts,
 				.input = slice_of(a->input, a->input_len),
 				.has_input = a->rec.has_input,
-				.alarm_at_wall_ms = a->rec.alarm_at_wall_ms,
+				/* one that failed rings again by alarm_again */
+				.alarm_at_wall_ms = timer_armed(&a->alarm_again) ? 0 : a->rec.alarm_at_wall_ms,
 				.alarm_attempts = a->alarm_attempts,
 				.driver_data = a};
 	snprintf(s.ref.id, sizeof(s.ref.id), "%s", a->rec.id);
@@ -277,7 +281,7 @@ static void on_input(struct store_job *job)
 	store_actor_input_clear(q);
 	mem_free(q);
 	a->jobs--;
-	if (result == 0) {
+	if (result == 0 && !a->d->draining) {
 		command_start(a);
 		return;
 	}
@@ -297,6 +301,13 @@ static void on_woken(struct store_job *job)
 		struct exchange *x;
 		while ((x = take_waiting(a)) != NULL)
 			local_refuse_store(x, result);
+		local_actor_poke(a);
+		return;
+	}
+	if (a->d->draining) {
+		a->rec.running = false;
+		a->rec.wake_wanted = a->rec.crash_policy == CRASH_RESTART;
+		a->state = LA_ENDING;
 		local_actor_poke(a);
 		return;
 	}
@@ -377,10 +388,11 @@ static void rest(struct local_actor *a)
 	int64_t wait_ms = restart_wait_ms(&a->restart, loop_mono_ms(a->d->l->o.loop));
 	if (a->jobs > 0 || !list_empty(&a->destroys) || a->n_waiting > 0)
 		return;
-	if (wait_ms > 0 && a->state != LA_DESTROYED && !a->d->closing && !a->d->draining) {
+	bool wanted = a->state != LA_DESTROYED && !a->d->closing && !a->d->draining;
+	if (wanted && wait_ms > 0)
 		timer_arm(&a->back_off, wait_ms);
+	if (wanted && (wait_ms > 0 || timer_armed(&a->alarm_again)))
 		return;
-	}
 	actor_free(a);
 }
 
@@ -483,42 +495,61 @@ static void on_alarm_saved(struct store_job *job)
 	if (job->result < 0)
 		LOG(ERROR, "an alarm's outcome was not recorded; it will ring again after a restart",
 		    LOG_NUM("actor_number", s->actor_number));
-	else if (s->due_wall_ms > 0)
-		local_alarm_poke(d->l->alarm, s->due_wall_ms);
 	mem_free(s);
 	local_driver_job_done(d);
 }
 
-/* The alarm that was due rang: gone when ok, else again later, six times in all. */
-static void alarm_over(struct local_actor *a, int64_t due_wall_ms, bool ok, const char *why)
+static void save_alarm(struct local_actor *a, int64_t due_wall_ms, int64_t now_due_wall_ms)
 {
 	struct local_driver *d = a->d;
-	int64_t next = 0;
-	int32_t attempts = ok ? 0 : a->alarm_attempts + 1;
-	if (a->rec.alarm_at_wall_ms != due_wall_ms)
-		return; /* set anew meanwhile */
-	if (!ok && attempts < ALARM_ATTEMPTS_MAX)
-		next = clock_wall_ms() + ((int64_t)ALARM_RETRY_FIRST_MS << (attempts - 1));
-	if (!ok && next > 0)
-		LOG(WARN, "alarm failed; it rings again", LOG_STR("actor_id", a->rec.id), LOG_NUM("attempt", attempts),
-		    LOG_NUM("next_ms", next - clock_wall_ms()), LOG_STR("reason", why == NULL ? "" : why));
-	else if (!ok)
-		LOG(ERROR, "alarm given up after six attempts", LOG_STR("actor_id", a->rec.id),
-		    LOG_STR("actor_name", a->rec.name), LOG_NUM("due_ms", due_wall_ms),
-		    LOG_STR("reason", why == NULL ? "" : why));
-	a->rec.alarm_at_wall_ms = next;
-	a->alarm_attempts = next > 0 ? attempts : 0;
-	a->alarm_wish = true; /* the actor's own timer is told in the tick */
-	local_actor_poke(a);
 	struct store_alarm *s = mem_zalloc(sizeof(*s));
 	s->job.done = on_alarm_saved;
 	s->actor_number = a->rec.number;
-	s->due_wall_ms = next;
+	s->due_wall_ms = now_due_wall_ms;
 	s->only_if_due_wall_ms = due_wall_ms;
 	s->attempts = a->alarm_attempts;
 	s->user = d;
 	d->jobs++;
 	store_alarm(d->l->o.store, s);
+}
+
+/* The alarm that was due rang: gone when ok, else again later, six times in all. Its due time stays what the worker
+ * set; the attempts are counted durably. */
+static void alarm_over(struct local_actor *a, int64_t due_wall_ms, bool ok, const char *why)
+{
+	int32_t attempts = ok ? 0 : a->alarm_attempts + 1;
+	bool again = !ok && attempts < ALARM_ATTEMPTS_MAX;
+	int64_t wait_ms = again ? (int64_t)ALARM_RETRY_FIRST_MS << (attempts - 1) : 0;
+	if (a->rec.alarm_at_wall_ms != due_wall_ms)
+		return; /* set anew meanwhile */
+	if (again)
+		LOG(WARN, "alarm failed; it rings again", LOG_STR("actor_id", a->rec.id), LOG_NUM("attempt", attempts),
+		    LOG_NUM("next_ms", wait_ms), LOG_STR("reason", why == NULL ? "" : why));
+	else if (!ok)
+		LOG(ERROR, "alarm given up after six attempts", LOG_STR("actor_id", a->rec.id),
+		    LOG_STR("actor_name", a->rec.name), LOG_NUM("due_ms", due_wall_ms),
+		    LOG_STR("reason", why == NULL ? "" : why));
+	a->alarm_attempts = again ? attempts : 0;
+	if (again) {
+		timer_arm(&a->alarm_again, wait_ms);
+	} else {
+		a->rec.alarm_at_wall_ms = 0;
+		a->alarm_wish = true; /* the actor's own timer is told in the tick */
+		local_actor_poke(a);
+	}
+	save_alarm(a, due_wall_ms, again ? due_wall_ms : 0);
+}
+
+static void on_alarm_again(void *arg)
+{
+	struct local_actor *a = CAST(struct local_actor, arg, LOCAL_ACTOR_MAGIC);
+	if (a->rec.alarm_at_wall_ms <= 0)
+		return;
+	if (a->state == LA_LIVE)
+		a->alarm_wish = true;
+	else if (a->state != LA_WAKING)
+		a->wake_wish = true;
+	local_actor_poke(a);
 }
 
 static void on_running(struct local_actor *a)
@@ -593,12 +624,12 @@ static void on_stopped(struct local_actor *a, const struct actor_report *r)
 		restart_stopped(&a->restart, loop_mono_ms(a->d->l->o.loop));
 		if (a->d->draining && a->rec.crash_policy == CRASH_RESTART)
 			a->rec.wake_wanted = true;
-		if (due_now)
+		if (due_now && !timer_armed(&a->alarm_again))
 			local_alarm_poke(a->d->l->alarm, due);
 		keep_leftover(a, r->leftover);
 	} else {
 		note_failure(a, r);
-		if (due_now)
+		if (due_now && !timer_armed(&a->alarm_again))
 			alarm_over(a, due, false, r->message);
 	}
 	a->rec.crashes = a->restart.failures;

@@ -37,7 +37,8 @@ struct local_actor {
 	struct list destroys; /* struct local_call */
 	struct restart restart;
 	struct timer back_off;
-	struct loop_task work; /* looks at the wishes below */
+	struct timer alarm_again; /* the alarm that failed rings again */
+	struct loop_task work;    /* looks at the wishes below */
 	bool wake_wish, sleep_wish, destroy_wish, alarm_wish, force_wake;
 	bool stop_sent;
 	bool ringing; /* woken for its alarm */

@@ -51,7 +51,7 @@ static void on_ask_dropped(void *holder, struct exchange *x)
 
 static void ring(struct local_actor *a, int32_t attempts)
 {
-	if (a->state == LA_LIVE || a->ringing)
+	if (a->state == LA_LIVE || a->ringing || timer_armed(&a->alarm_again))
 		return;
 	a->alarm_attempts = attempts;
 	a->wake_wish = true;

@@ -137,6 +137,7 @@ static void on_alarm(struct store_job *job)
 	if (job->result >= 0 && a != NULL && a->rec.generation == k->generation) {
 		a->rec.alarm_at_wall_ms = k->op.due_wall_ms;
 		a->alarm_attempts = 0;
+		timer_disarm(&a->alarm_again);
 		if (a->state == LA_LIVE)
 			actor_table_alarm(d->table, &a->ref, k->op.due_wall_ms, 0);
 	}
