@@ -3,7 +3,7 @@
  * in 32-bit words and six digits (36^6 < 2^32) at a time. */
 #include "codec/actor_id.h"
 
-#include <sys/random.h>
+#include "base/entropy.h"
 
 #define ID_BYTES 19
 #define ID_WORDS 5 /* 160 bits */
@@ -60,8 +60,7 @@ struct actor_id actor_id_from(const uint8_t random[16], uint16_t label)
 struct actor_id actor_id_new(void)
 {
 	uint8_t random[16];
-	/* As many bytes as asked for: the kernel promises it up to 256. */
-	CHECK(getrandom(random, sizeof(random), 0) == (ssize_t)sizeof(random));
+	entropy_take(random, sizeof(random));
 	random[6] = (random[6] & 0x0f) | 0x40; /* UUIDv4 (RFC 9562 5.4) */
 	random[8] = (random[8] & 0x3f) | 0x80;
 	return actor_id_from(random, ACTOR_ID_LABEL);

@@ -7,8 +7,7 @@
  * of every later one. */
 #include "codec/ws_frame.h"
 
-#include <sys/random.h>
-
+#include "base/entropy.h"
 #include "codec/json_field.h"
 #include "codec/sha1.h"
 #include "codec/utf8.h"
@@ -39,16 +38,10 @@ void ws_accept(struct slice key, char ret[29])
 	base64_text(slice_of(digest, sizeof(digest)), ret, 28);
 }
 
-/* As many bytes as asked for: the kernel promises it up to 256. */
-static void random_bytes(void *to, size_t n)
-{
-	CHECK(n <= 256 && getrandom(to, n, 0) == (ssize_t)n);
-}
-
 void ws_key(char ret[25])
 {
 	uint8_t nonce[16];
-	random_bytes(nonce, sizeof(nonce));
+	entropy_take(nonce, sizeof(nonce));
 	base64_text(slice_of(nonce, sizeof(nonce)), ret, 24);
 }
 
@@ -89,7 +82,7 @@ void ws_put_frame(struct buf *out, enum ws_opcode op, bool fin, bool masked, str
 	}
 	uint8_t *mask = head + n;
 	if (masked) {
-		random_bytes(mask, 4);
+		entropy_take(mask, 4);
 		n += 4;
 	}
 	uint8_t *to = payload.n > out->cap ? NULL : buf_reserve(out, n + payload.n);
