@@ -79,7 +79,7 @@ static void on_rows(struct store_job *job)
 	a->asking = NULL;
 	bool go_on = false;
 	if (a->stopped)
-		go_on = false;
+		loop_post(a->l->o.loop, &a->l->finish); /* a close may wait for this answer alone */
 	else if (job->result == 0)
 		go_on = ring_page(a, q);
 	else

@@ -328,6 +328,20 @@ def test_other_log_formats(tmp_path, style):
     assert process.returncode == 0
 
 
+def test_stop_at_any_moment_of_the_start(tmp_path):
+    for round_number in range(20):
+        process = subprocess.Popen([BINARY, "-f", "-l", "127.0.0.1:0", "--log-format", "text", "-d", str(tmp_path / "d")],
+                                   cwd=tmp_path, env=clean_env(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if round_number % 2:
+            process.stderr.readline()
+        else:
+            while "listening" not in process.stderr.readline():
+                pass
+        process.terminate()
+        process.communicate(timeout=30 * SCALE)
+        assert process.returncode == 0
+
+
 def test_log_level(probe):
     daemon = probe(daemon_options={"args": ["--log-level", "warn"], "start": False})
     daemon.spawn()
