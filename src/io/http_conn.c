@@ -64,6 +64,7 @@ void http_conn_cut(struct http_conn *c)
 void http_conn_abort(struct http_conn *c)
 {
 	CHECK(owes_gone(c));
+	cork_flush(&c->out); /* the client gets what came before the cut */
 	quiesce(c, CONN_GONE);
 	stream_abort(c->stream);
 }

@@ -1032,6 +1032,20 @@ static void test_abort_is_a_reset_and_not_gone(void **state)
 	site_done(&s);
 }
 
+static void test_abort_comes_behind_what_was_said(void **state)
+{
+	(void)state;
+	struct site s;
+	site_open(&s, IO_PAIR_UNIX, HOLD);
+	say(&s, GET_A);
+	http_conn_head(s.conn, 200, SLICE_NONE, HTTP_FRAMING_LENGTH, 100);
+	http_conn_data(s.conn, SLICE_LIT("half"));
+	http_conn_abort(s.conn); /* in the same turn */
+	IO_UNTIL(s.loop, io_peer_over(&s.peer));
+	assert_non_null(strstr(io_peer_text(&s.peer), "\r\n\r\nhalf"));
+	site_done(&s);
+}
+
 static void test_abort_from_inside_the_request(void **state)
 {
 	(void)state;
@@ -1269,6 +1283,7 @@ int main(void)
 	    cmocka_unit_test(test_gone_is_not_told_once_the_answer_is_complete),
 	    cmocka_unit_test(test_answering_between_the_cut_and_gone),
 	    cmocka_unit_test(test_abort_is_a_reset_and_not_gone),
+	    cmocka_unit_test(test_abort_comes_behind_what_was_said),
 	    cmocka_unit_test(test_abort_from_inside_the_request),
 	    cmocka_unit_test(test_lingering_ends_when_the_client_closes),
 	    cmocka_unit_test(test_lingering_waits_for_a_slow_reader_who_reads),
