@@ -171,6 +171,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(self.alarm_status(said["attempt"]))
         else:
             self.stop_call()
+            return
         note(word + "-answered", actor=actor)
 
     def alarm_status(self, attempt):
@@ -183,6 +184,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def stop_call(self):
         how = os.environ.get("PROBE_STOP", "0")
         time.sleep(3600 if how == "never" else float(how))
+        note("stop-answered")  # before: SIGTERM follows the answer at once
         self.answer()
 
     # ---- plain answers ----
