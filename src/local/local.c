@@ -7,6 +7,7 @@
 #include "local/local_private.h"
 
 #include "base/log.h"
+#include "traffic/answer.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -61,8 +62,8 @@ static void reply_plain(struct local *l, struct http_conn *c, const struct http_
 {
 	struct plain p = {0};
 	local_request_init(&p.r, NULL, l, c, h);
-	local_reply_error(&p.r, status, group, code, slice_str(message == NULL ? local_sentence(group, code) : message),
-			  metadata, gateway, 0);
+	local_reply_error(&p.r, status, group, code,
+			  slice_str(message == NULL ? answer_sentence(group, code) : message), metadata, gateway, 0);
 	local_request_done(&p.r);
 }
 

@@ -8,6 +8,8 @@
  * on until the job ends, and says nothing. */
 #include "local/local_api.h"
 
+#include "traffic/answer.h"
+
 #include <errno.h>
 
 #define ANSWER_MAX ((size_t)16 * 1024 * 1024) /* twice what a list stops at */
@@ -67,7 +69,7 @@ static void fail(struct api_call *c, unsigned status, const char *group, const c
 		 const char *metadata_json, uint32_t retry_after_s)
 {
 	if (message.n == 0)
-		message = slice_str(local_sentence(group, code));
+		message = slice_str(answer_sentence(group, code));
 	local_reply_error(&c->r, status, group, code, message, metadata_json, false, retry_after_s);
 	end(c);
 }

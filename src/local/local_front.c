@@ -95,55 +95,13 @@ void local_front_free(struct local_front *f, enum exchange_why why)
 		exchange_leave(x, EXCHANGE_FRONT, why);
 }
 
-struct local_failure local_front_failure(const struct exchange *x, enum exchange_why why)
-{
-	static const struct local_failure table[] = {
-	    [EXCHANGE_DONE] = {502, "guard", "upstream_error", "the worker ended the request without an answer", 0},
-	    [EXCHANGE_GONE] =
-		{502, "guard", "upstream_error",
-		 "the worker closed the connection before it answered; whether it executed the request is not known",
-		 0},
-	    [EXCHANGE_MALFORMED] = {502, "guard", "upstream_error", "the worker's answer is not valid HTTP", 0},
-	    [EXCHANGE_TIMEOUT] = {504, "guard", "gateway_response_start_timeout",
-				  "the worker did not begin its answer within request_timeout", 0},
-	    [EXCHANGE_STOPPED] = {503, "guard", "actor_stopped_while_waiting",
-				  "the actor was stopped while the request ran; whether it was executed is not known",
-				  1},
-	    [EXCHANGE_CRASHED] = {502, "guard", "upstream_error",
-				  "the worker crashed while the request ran; whether it was executed is not known", 1},
-	};
-	if (why != EXCHANGE_REFUSED) {
-		struct local_failure f = table[why];
-		if (x->refusal.message != NULL)
-			f.message = x->refusal.message;
-		return f;
-	}
-	const struct exchange_refusal *r = &x->refusal;
-	return (struct local_failure){r->status, r->group, r->code,
-				      r->message != NULL ? r->message : local_sentence(r->group, r->code),
-				      r->retry_after_s};
-}
-
-/* Fields of a worker's answer that end here, beside the hop-by-hop ones. */
-static const bool dropped[] = {
-    [HTTP_F_TRANSFER_ENCODING] = true,
-    [HTTP_F_CONNECTION] = true,
-    [HTTP_F_DATE] = true,
-    [HTTP_F_X_RIVET_ERROR] = true,
-    [HTTP_F_X_RIVET_RAY_ID] = true,
-    [HTTP_F_X_RIVET_HIBERNATE] = true,
-    [HTTP_F_SEC_WEBSOCKET_ACCEPT] = true,
-    [HTTP_F_SEC_WEBSOCKET_EXTENSIONS] = true,
-    [HTTP_F_X_RIVET_OTHER] = false,
-};
-
 static bool is_dropped(const struct local_front *f, const struct http_field *field, bool keep_length)
 {
 	if (field->id == HTTP_F_CONTENT_LENGTH)
 		return !keep_length;
 	if (field->id == HTTP_F_ACCESS_CONTROL)
 		return f->r.wants_cors;
-	return field->hop || dropped[field->id];
+	return answer_ends_here(field);
 }
 
 struct slice local_front_fields(struct local_front *f, const struct http_head *h, bool keep_length)

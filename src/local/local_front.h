@@ -3,6 +3,7 @@
 
 #include "codec/ws_frame.h"
 #include "local/local_private.h"
+#include "traffic/answer.h"
 
 /* Gateway request at hand; the first member of neither: embeds struct local_request first. */
 struct local_front {
@@ -26,14 +27,6 @@ struct local_front *local_front_open(struct local *l, struct http_conn *c, const
 void local_front_offer(struct local_front *f, const struct local_route *route);
 /* Leaves the exchange if still there, takes it off the connection, frees. */
 void local_front_free(struct local_front *f, enum exchange_why why);
-
-/* What the client is told when the exchange ended before any answer. */
-struct local_failure {
-	unsigned status;
-	const char *group, *code, *message;
-	uint32_t retry_after_s;
-};
-struct local_failure local_front_failure(const struct exchange *x, enum exchange_why why);
 
 /* Fields of the worker's answer for the client, in l->scratch. keep_length: a content-length is kept (HEAD, 304). */
 struct slice local_front_fields(struct local_front *f, const struct http_head *h, bool keep_length);

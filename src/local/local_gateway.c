@@ -93,9 +93,7 @@ static void note_engine_would_refuse(struct local_front *f, const char *what)
 /* True when the answer was refused. */
 static bool refuse_like_engine(struct local_front *f, const struct http_head *h)
 {
-	const struct http_field *type = http_head_get(h, HTTP_F_CONTENT_TYPE);
-	bool stream = type != NULL && type->value.n >= 17 &&
-		      strncasecmp((const char *)type->value.p, "text/event-stream", 17) == 0;
+	bool stream = answer_is_stream(h);
 	bool large = h->framing == HTTP_FRAMING_LENGTH && h->length > LIMIT_ENGINE_BODY_BYTES;
 	if (!stream && !large)
 		return false;
@@ -103,13 +101,8 @@ static bool refuse_like_engine(struct local_front *f, const struct http_head *h)
 		note_engine_would_refuse(f, stream ? "it is an event stream" : "it is larger than 20 MiB");
 		return false;
 	}
-	if (stream)
-		fail(f, 502, "runner", "streaming_unsupported",
-		     "an engine cannot stream answers; use a WebSocket, or answer in one piece", 0, NULL);
-	else
-		fail(f, 502, "runner", "response_too_large",
-		     "the answer is larger than 20 MiB, an engine's limit; answer in parts, or use a WebSocket", 0,
-		     NULL);
+	struct answer_failure failure = stream ? answer_streaming_unsupported() : answer_too_large();
+	fail(f, failure.status, failure.group, failure.code, failure.message, 0, NULL);
 	loop_post(f->r.local->o.loop, &f->quit);
 	return true;
 }
@@ -168,7 +161,7 @@ static void on_over(void *end, struct exchange *x, enum exchange_why why)
 {
 	struct local_front *f = end;
 	if (!f->ended && f->r.conn != NULL) {
-		struct local_failure failure = local_front_failure(x, why);
+		struct answer_failure failure = answer_failure(x, why);
 		if (f->head_sent) {
 			http_conn_abort(f->r.conn);
 			detach(f);
@@ -195,7 +188,7 @@ static void on_ready_timeout(void *arg)
 		return;
 	}
 	snprintf(metadata, sizeof(metadata), "{\"actor_id\":\"%s\"}", f->x->actor_id);
-	fail(f, 503, "guard", "actor_ready_timeout", local_sentence("guard", "actor_ready_timeout"), 1, metadata);
+	fail(f, 503, "guard", "actor_ready_timeout", answer_sentence("guard", "actor_ready_timeout"), 1, metadata);
 	local_front_free(f, EXCHANGE_TIMEOUT);
 }
 

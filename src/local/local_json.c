@@ -76,19 +76,6 @@ void local_json_namespace(struct buf *out, const struct store_namespace *ns)
 	buf_add_byte(out, '}');
 }
 
-void local_json_error(struct buf *out, const char *group, const char *code, struct slice message,
-		      const char *metadata_json)
-{
-	buf_add_str(out, "{\"group\":");
-	json_put_str(out, slice_str(group));
-	put_text(out, "code", code);
-	buf_add_str(out, ",\"message\":");
-	json_put_str(out, message);
-	if (metadata_json != NULL)
-		buf_addf(out, ",\"metadata\":%s", metadata_json);
-	buf_add_byte(out, '}');
-}
-
 char *local_json_strings(const char *name, struct slice value, const char *name2, struct slice value2)
 {
 	struct buf b;

@@ -10,10 +10,6 @@
 void local_json_actor(struct buf *out, const struct store_actor *a, const char *namespace_id);
 void local_json_namespace(struct buf *out, const struct store_namespace *ns);
 
-/* {"group","code","message"[,"metadata"]}; metadata_json may be NULL. */
-void local_json_error(struct buf *out, const char *group, const char *code, struct slice message,
-		      const char *metadata_json);
-
 /* An object with one string member, or two (name2 not NULL), for metadata; the caller frees. */
 char *local_json_strings(const char *name, struct slice value, const char *name2, struct slice value2);
 /* The metadata of actor.key_too_large; the caller frees. */

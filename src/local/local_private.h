@@ -74,9 +74,6 @@ void local_request_fields(const struct local_request *r, struct buf *out);
 void local_reply_error(struct local_request *r, unsigned status, const char *group, const char *code,
 		       struct slice message, const char *metadata_json, bool gateway, uint32_t retry_after_s);
 
-/* The standard sentence of a group.code, for refusals without a message; never NULL. */
-const char *local_sentence(const char *group, const char *code);
-
 /* The HTTP front end of an exchange. `body_follows` per the head's framing. */
 void local_gateway_request(struct local *l, struct http_conn *c, const struct http_head *h,
 			   const struct local_route *route);

@@ -7,22 +7,17 @@
  * ROUTE_BAD with the gateway's status, code and, where it helps, metadata. */
 #include "local/local_route.h"
 
+#include "codec/route_words.h"
 #include "codec/ws_frame.h"
 #include "local/local_cbor.h"
 #include "local/local_json.h"
-
-/* Routing subprotocols of an upgrade, as sent. */
-struct words {
-	struct slice target, actor, token; /* SLICE_NONE: not there */
-	bool skip_ready_wait;
-};
 
 struct parse {
 	const struct http_head *h;
 	struct local_route *r;
 	struct slice path, query;
 	bool has_query;
-	struct words words;
+	struct route_words words;
 };
 
 static void fail(struct local_route *r, unsigned status, const char *group, const char *code, char *metadata_json)
@@ -63,56 +58,12 @@ static bool flag_of(struct slice s, bool *ret)
 	return true;
 }
 
-/* ---- subprotocols ---- */
-
-static bool take_word(struct words *w, struct slice word)
-{
-	static const struct {
-		const char *prefix;
-		size_t at;
-	} known[] = {
-	    {"rivet_target.", offsetof(struct words, target)},
-	    {"rivet_actor.", offsetof(struct words, actor)},
-	    {"rivet_token.", offsetof(struct words, token)},
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-		if (!slice_starts(word, known[i].prefix))
-			continue;
-		struct slice *to = (struct slice *)(void *)((char *)w + known[i].at);
-		if (to->n == 0)
-			*to = slice_from(word, strlen(known[i].prefix));
-		return true;
-	}
-	if (!slice_is(word, "rivet_skip_ready_wait"))
-		return false;
-	w->skip_ready_wait = true;
-	return true;
-}
-
 static void take_words(struct parse *p)
 {
 	struct buf kept;
 	buf_init(&kept, 2 * LIMIT_HTTP_HEAD_BYTES);
-	for (size_t i = 0; i < p->h->n_fields; i++) {
-		struct slice list = p->h->fields[i].value;
-		if (p->h->fields[i].id != HTTP_F_SEC_WEBSOCKET_PROTOCOL)
-			continue;
-		while (list.n > 0) {
-			size_t n = slice_find(list, ',');
-			struct slice word = slice_head(list, n);
-			list = slice_from(list, n + (n < list.n));
-			while (word.n > 0 && (word.p[0] == ' ' || word.p[0] == '\t'))
-				word = slice_from(word, 1);
-			while (word.n > 0 && (word.p[word.n - 1] == ' ' || word.p[word.n - 1] == '\t'))
-				word.n--;
-			if (word.n == 0 || take_word(&p->words, word))
-				continue;
-			p->r->offered_rivet |= slice_is(word, "rivet");
-			if (buf_len(&kept) > 0)
-				buf_add_str(&kept, ", ");
-			buf_add(&kept, word);
-		}
-	}
+	route_words_take(p->h, &p->words, &kept);
+	p->r->offered_rivet = p->words.offered_rivet;
 	if (buf_len(&kept) > 0)
 		p->r->subprotocols = slice_dup(buf_slice(&kept));
 	buf_done(&kept);

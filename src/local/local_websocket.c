@@ -201,7 +201,7 @@ static void on_over(void *end, struct exchange *x, enum exchange_why why)
 		http_conn_abort(c);
 		detach(f);
 	} else {
-		struct local_failure failure = local_front_failure(x, why);
+		struct answer_failure failure = answer_failure(x, why);
 		bool rivet = offered_rivet(f);
 		f->r.local->counters.refused++;
 		detach(f);

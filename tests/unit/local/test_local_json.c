@@ -66,21 +66,6 @@ static void test_namespace(void **state)
 	buf_done(&out);
 }
 
-static void test_error(void **state)
-{
-	struct buf out;
-	(void)state;
-	buf_init(&out, 4096);
-	local_json_error(&out, "actor", "not_found", SLICE_LIT("no \"x\""), NULL);
-	assert_string_equal(buf_text(&out),
-			    "{\"group\":\"actor\",\"code\":\"not_found\",\"message\":\"no \\\"x\\\"\"}");
-	buf_reset(&out);
-	local_json_error(&out, "a", "b", SLICE_LIT("c"), "{\"d\":1}");
-	assert_string_equal(buf_text(&out),
-			    "{\"group\":\"a\",\"code\":\"b\",\"message\":\"c\",\"metadata\":{\"d\":1}}");
-	buf_done(&out);
-}
-
 /* Whatever a stranger sends fits: the worst byte needs six. */
 static void test_strings(void **state)
 {
@@ -124,8 +109,8 @@ static void test_crash_policy(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_actor),   cmocka_unit_test(test_namespace),     cmocka_unit_test(test_error),
-	    cmocka_unit_test(test_strings), cmocka_unit_test(test_key_too_large), cmocka_unit_test(test_crash_policy),
+	    cmocka_unit_test(test_actor),         cmocka_unit_test(test_namespace),    cmocka_unit_test(test_strings),
+	    cmocka_unit_test(test_key_too_large), cmocka_unit_test(test_crash_policy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
