@@ -49,13 +49,12 @@ static uint64_t resident_bytes(void)
 
 static void put_metrics(struct admin *a, struct buf *b)
 {
-	struct store_stats st;
 	struct worker_pool_stats wp;
-	store_stats(a->o.store, &st);
-	worker_pool_stats(actor_table_pool(local_actors(a->o.local)), &wp);
+	struct actor_table *actors = a->o.mode->ops->actors(a->o.mode);
+	worker_pool_stats(actor_table_pool(actors), &wp);
 	put_gauge(b, "ready", "1 when /readyz answers 200.", "gauge", a->why_not == NULL);
 	put_gauge(b, "resident_memory_bytes", "Resident memory of the daemon.", "gauge", resident_bytes());
-	put_gauge(b, "actors", "Actors that are not asleep.", "gauge", actor_table_count(local_actors(a->o.local)));
+	put_gauge(b, "actors", "Actors that are not asleep.", "gauge", actor_table_count(actors));
 	put_gauge(b, "exchanges", "Requests and WebSockets in flight.", "gauge", exchange_count());
 	put_gauge(b, "workers", "Worker processes.", "gauge", wp.workers);
 	put_gauge(b, "workers_starting", "Worker processes that are starting.", "gauge", wp.starting);
@@ -63,14 +62,8 @@ static void put_metrics(struct admin *a, struct buf *b)
 	put_gauge(b, "worker_starts_total", "Worker processes started.", "counter", wp.starts_total);
 	put_gauge(b, "worker_start_failures_total", "Worker starts that failed.", "counter", wp.start_failures_total);
 	put_gauge(b, "worker_crashes_total", "Workers that ended unasked.", "counter", wp.crashes_total);
-	put_gauge(b, "store_commits_total", "Transactions made durable.", "counter", st.commits);
-	put_gauge(b, "store_writes_total", "Write jobs finished.", "counter", st.writes);
-	put_gauge(b, "store_reads_total", "Read jobs finished.", "counter", st.reads);
-	put_gauge(b, "store_failed_total", "Jobs that failed.", "counter", st.failed);
-	put_gauge(b, "store_commit_microseconds_total", "Time spent committing.", "counter", st.commit_us_total);
-	put_gauge(b, "store_queue", "Jobs waiting for the disk.", "gauge", st.queued);
 	put_gauge(b, "log_records_dropped_total", "Log records that could not be written.", "counter", log_dropped());
-	local_metrics(a->o.local, b);
+	a->o.mode->ops->metrics(a->o.mode, b);
 }
 
 static void put_html(struct buf *b, const char *s)
@@ -118,8 +111,8 @@ static void put_page(struct admin *a, struct buf *b)
 		 "<p>%zu actors awake. <a "
 		 "href=metrics>metrics</a>\n<table><tr><th>name<th>key<th>id<th>state<th>worker<th>generation"
 		 "<th>pid<th>requests<th>WebSockets\n",
-		 actor_table_count(local_actors(a->o.local)));
-	actor_table_each(local_actors(a->o.local), on_actor, b);
+		 actor_table_count(a->o.mode->ops->actors(a->o.mode)));
+	actor_table_each(a->o.mode->ops->actors(a->o.mode), on_actor, b);
 	buf_add_str(b, "</table>\n");
 }
 
@@ -147,7 +140,7 @@ static void on_request(void *arg, struct http_conn *c, const struct http_head *h
 		http_conn_reply(c, 200, SLICE_LIT("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
 				buf_slice(&b));
 	} else if (slice_is(path, "/")) {
-		unsigned refused = local_access_check(a->o.local, h);
+		unsigned refused = a->o.mode->ops->access(a->o.mode, h);
 		if (refused == 0)
 			put_page(a, &b);
 		http_conn_reply(c, refused == 0 ? 200 : refused,

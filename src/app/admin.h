@@ -1,14 +1,13 @@
 /* The admin listener: /healthz, /readyz, /metrics and a page of the actors. */
 #pragma once
 
-#include "local/local.h"
+#include "app/mode.h"
 
 struct admin;
 
 struct admin_options {
 	struct loop *loop;
-	struct local *local;
-	struct store *store;
+	struct mode *mode;
 	const char *address;
 };
 

@@ -1,16 +1,17 @@
-/* Start order: log, guardian (before threads and memory), loop, signals, store,
- * local mode, admin listener, public listener, ready. Every failure on the way
- * takes down what was opened, in reverse, and leaves a sentence in e.
+/* Start order: log, guardian (before threads and memory), loop, signals, the
+ * mode's state and actors, admin listener, the mode's traffic. Ready is when
+ * the mode serves, or has tried for READY_MS. Every failure on the way takes
+ * down what was opened, in reverse, and leaves a sentence in e.
  *
  * Stop is a list of phases walked forward, each with its own way to end:
- * drain (bounded by drain_timeout, cut short by a second signal), listeners
- * and actors, store, signals; then the loop must be empty. */
+ * drain (bounded by drain_timeout, cut short by a second signal; left out when
+ * the mode has failed), the admin listener, the mode, signals; then the loop
+ * must be empty. */
 #include "app/app.h"
 
 #include "app/admin.h"
 #include "app/detach.h"
-#include "local/local.h"
-#include "store/store.h"
+#include "app/mode.h"
 #include "supervise/guardian.h"
 #include "supervise/proc.h"
 
@@ -25,22 +26,23 @@
 #include <unistd.h>
 
 #define APP_MAGIC 0x61707021u
+#define READY_MS 10000 /* a mode that cannot serve yet is waited for so long */
 
-enum phase { PHASE_RUNNING, PHASE_DRAIN, PHASE_ADMIN, PHASE_LOCAL, PHASE_STORE, PHASE_END };
+enum phase { PHASE_RUNNING, PHASE_DRAIN, PHASE_ADMIN, PHASE_MODE, PHASE_END };
 
 struct app {
 	uint32_t magic;
 	const struct config *c;
 	struct loop *loop;
 	struct guardian *guardian;
-	struct store *store;
-	struct local *local;
+	struct mode *mode;
 	struct admin *admin;
 	enum phase phase;
 	struct loop_task next_phase;
-	struct loop_task deliver; /* more of the store's results than one tick takes */
-	struct loop_task again;   /* more actor events than one tick takes */
-	struct timer progress;
+	struct loop_task again; /* more actor events than one tick takes */
+	struct timer progress, ready_late;
+	bool ready_told;
+	int ready_fd; /* of --detach, -1: none */
 	int64_t drain_until_mono_ms;
 	int log_fd;
 	int exit_code;
@@ -54,16 +56,27 @@ static void go_on(void *arg)
 	loop_post(a->loop, &a->next_phase);
 }
 
+static size_t actors_awake(struct app *a)
+{
+	const struct actor_table *t = a->mode->ops->actors(a->mode);
+	return t == NULL ? 0 : actor_table_count(t);
+}
+
+static void on_mode_closed(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	a->mode = NULL;
+	go_on(a);
+}
+
 static void on_progress(void *arg)
 {
 	struct app *a = CAST(struct app, arg, APP_MAGIC);
 	if (a->phase != PHASE_DRAIN)
 		return;
-	LOG(INFO, "draining", LOG_NUM("actors_left", actor_table_count(local_actors(a->local))),
-	    LOG_NUM("exchanges_left", exchange_count()),
+	LOG(INFO, "draining", LOG_NUM("actors_left", actors_awake(a)), LOG_NUM("exchanges_left", exchange_count()),
 	    LOG_NUM("ms_left", a->drain_until_mono_ms - loop_mono_ms(a->loop)));
-	(void)sd_notifyf(0, "STATUS=Draining: %zu actors left\nEXTEND_TIMEOUT_USEC=10000000",
-			 actor_table_count(local_actors(a->local)));
+	(void)sd_notifyf(0, "STATUS=Draining: %zu actors left\nEXTEND_TIMEOUT_USEC=10000000", actors_awake(a));
 	timer_arm(&a->progress, 1000);
 }
 
@@ -74,7 +87,7 @@ static void begin_drain(struct app *a)
 	(void)sd_notify(0, "STOPPING=1");
 	a->drain_until_mono_ms = loop_mono_ms(a->loop) + a->c->drain_timeout_ms;
 	on_progress(a);
-	local_drain(a->local, a->c->drain_timeout_ms, go_on, a);
+	a->mode->ops->drain(a->mode, a->c->drain_timeout_ms, go_on, a);
 }
 
 /* Each phase ends in go_on, later. */
@@ -93,16 +106,12 @@ static void on_next_phase(void *arg)
 		else
 			admin_close(a->admin, go_on, a);
 		return;
-	case PHASE_LOCAL:
+	case PHASE_MODE:
 		a->admin = NULL;
-		local_close(a->local, go_on, a);
-		return;
-	case PHASE_STORE:
-		a->local = NULL;
-		store_close(a->store, go_on, a);
+		timer_disarm(&a->ready_late);
+		a->mode->ops->close(a->mode, on_mode_closed, a);
 		return;
 	case PHASE_END:
-		a->store = NULL;
 		guardian_stop(TAKE(a->guardian));
 		loop_signals_close(a->loop);
 		loop_stop(a->loop);
@@ -123,7 +132,7 @@ static void on_stop_signal(void *arg, int signo)
 	} else if (a->phase == PHASE_DRAIN) {
 		LOG(WARN, "second signal: killing the workers", LOG_STR("signal", name));
 		a->exit_code = EXIT_CODE_FAILED;
-		local_drain_now(a->local);
+		a->mode->ops->drain_now(a->mode);
 	}
 }
 
@@ -168,19 +177,6 @@ static void on_hup(void *arg, int signo)
 		LOG(INFO, "log file reopened", LOG_STR("file", config_get(a->c, CONFIG_LOG_FILE)));
 }
 
-static void on_wake(void *arg)
-{
-	struct app *a = CAST(struct app, arg, APP_MAGIC);
-	loop_post(a->loop, &a->deliver);
-}
-
-static void on_deliver(void *arg)
-{
-	struct app *a = CAST(struct app, arg, APP_MAGIC);
-	if (a->store != NULL && store_deliver(a->store))
-		loop_post(a->loop, &a->deliver);
-}
-
 static void on_again(void *arg)
 {
 	(void)arg; /* its being posted makes the loop turn */
@@ -189,19 +185,62 @@ static void on_again(void *arg)
 static void on_tick(void *arg)
 {
 	struct app *a = CAST(struct app, arg, APP_MAGIC);
-	if (a->local != NULL && local_tick(a->local))
+	if (a->mode != NULL && a->mode->ops->tick(a->mode))
 		loop_post(a->loop, &a->again);
 }
+
+/* Ready is told once, to whoever started the daemon; whether it serves may change later and /readyz follows. */
+static void tell_ready(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	const char *why_not = a->mode->ops->why_not(a->mode), *name = a->mode->ops->name;
+	if (a->ready_told || a->phase != PHASE_RUNNING)
+		return;
+	a->ready_told = true;
+	timer_disarm(&a->ready_late);
+	if (why_not == NULL)
+		LOG(INFO, "ready", LOG_STR("version", RUNNERD_VERSION), LOG_STR("mode", name), LOG_NUM("pid", getpid()),
+		    LOG_STR("data_dir", config_get(a->c, CONFIG_DATA_DIR)));
+	else
+		LOG(WARN, "running, but not serving yet", LOG_STR("version", RUNNERD_VERSION), LOG_STR("mode", name),
+		    LOG_NUM("pid", getpid()), LOG_STR("waits_for", why_not));
+	(void)sd_notify(0, "READY=1");
+	detach_ready(a->ready_fd);
+	a->ready_fd = -1;
+}
+
+static void on_mode_changed(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	const char *why_not = a->mode->ops->why_not(a->mode);
+	if (a->phase != PHASE_RUNNING)
+		return;
+	if (a->admin != NULL)
+		admin_set_ready(a->admin, why_not);
+	(void)sd_notifyf(0, "STATUS=%s%s, %s mode",
+			 why_not == NULL ? "Serving" : "Not serving: ", why_not == NULL ? "" : why_not,
+			 a->mode->ops->name);
+	if (why_not == NULL)
+		tell_ready(a);
+}
+
+/* From here as after a signal, but there is nothing to drain. */
+static void on_mode_failed(void *arg, int exit_code)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	a->exit_code = exit_code;
+	if (a->phase > PHASE_DRAIN)
+		return;
+	a->phase = PHASE_DRAIN;
+	go_on(a);
+}
+
+static const struct mode_events mode_events = {.changed = on_mode_changed, .failed = on_mode_failed};
 
 static void on_guardian_lost(void *arg)
 {
 	(void)arg;
 	LOG_PLAIN(WARN, "the guardian process was killed and has been started again");
-}
-
-static void notify_store(void *arg)
-{
-	loop_wake(arg);
 }
 
 /* Descriptors: as many as allowed; workers get the limit the daemon was started with. */
@@ -221,34 +260,15 @@ static int open_loop(struct app *a, struct err *e)
 	if (r < 0)
 		return err_set(e, -r, EXIT_CODE_FAILED, "cannot make the event loop: %s", strerror(-r));
 	loop_task_init(&a->next_phase, on_next_phase, a);
-	loop_task_init(&a->deliver, on_deliver, a);
 	loop_task_init(&a->again, on_again, a);
 	timer_init(&a->progress, a->loop, on_progress, a);
+	timer_init(&a->ready_late, a->loop, tell_ready, a);
 	loop_on_tick(a->loop, on_tick, a);
-	loop_on_wake(a->loop, on_wake, a);
 	if ((r = loop_on_signal(a->loop, SIGTERM, on_stop_signal, a)) < 0 ||
 	    (r = loop_on_signal(a->loop, SIGINT, on_stop_signal, a)) < 0 ||
 	    (r = loop_on_signal(a->loop, SIGHUP, on_hup, a)) < 0 || (r = proc_reaper_start(a->loop)) < 0)
 		return err_set(e, -r, EXIT_CODE_FAILED, "cannot watch signals: %s", strerror(-r));
 	return guardian_watch(a->guardian, a->loop, on_guardian_lost, a);
-}
-
-static int open_local(struct app *a, struct err *e)
-{
-	const struct config *c = a->c;
-	struct local_options o = {.loop = a->loop,
-				  .store = a->store,
-				  .types = c->types,
-				  .token = c->token,
-				  .auth_none = c->auth_none,
-				  .hosts = c->hosts,
-				  .cors_origins = c->cors_origins,
-				  .engine_limits = c->engine_limits,
-				  .starts_max = c->starts_max,
-				  .runtime_dir = config_get(c, CONFIG_RUNTIME_DIR),
-				  .guardian = a->guardian,
-				  .version = RUNNERD_VERSION};
-	return local_open(&o, &a->local, e);
 }
 
 static int open_admin(struct app *a, struct err *e)
@@ -257,7 +277,7 @@ static int open_admin(struct app *a, struct err *e)
 	char bound[80];
 	if (*address == '\0')
 		return 0;
-	struct admin_options o = {.loop = a->loop, .local = a->local, .store = a->store, .address = address};
+	struct admin_options o = {.loop = a->loop, .mode = a->mode, .address = address};
 	int r = admin_open(&o, &a->admin, e);
 	if (r < 0)
 		return r;
@@ -268,31 +288,17 @@ static int open_admin(struct app *a, struct err *e)
 
 static int start(struct app *a, struct err *e)
 {
-	char bound[80];
 	int r = open_loop(a, e);
 	if (r < 0)
 		return r;
-	if ((r = store_open(config_get(a->c, CONFIG_DATA_DIR), notify_store, a->loop, &a->store, e)) < 0 ||
-	    (r = open_local(a, e)) < 0 || (r = open_admin(a, e)) < 0 ||
-	    (r = local_serve(a->local, config_get(a->c, CONFIG_LISTEN), e)) < 0)
+	a->mode = mode_new(&(struct mode_options){
+	    .config = a->c, .loop = a->loop, .guardian = a->guardian, .events = &mode_events, .arg = a});
+	if ((r = a->mode->ops->open(a->mode, e)) < 0 || (r = open_admin(a, e)) < 0 ||
+	    (r = a->mode->ops->serve(a->mode, e)) < 0)
 		return r;
-	local_address(a->local, bound);
-	LOG(INFO, "listening", LOG_STR("listener", "api"), LOG_STR("address", bound));
-	if (a->c->types[0] == NULL)
-		LOG_PLAIN(WARN, "no actor type is configured: nothing can be created; use --actor NAME -- COMMAND, or "
-				"`actors` in a "
-				"configuration file");
+	if (!a->ready_told)
+		timer_arm(&a->ready_late, READY_MS);
 	return 0;
-}
-
-static void ready(struct app *a, int ready_fd)
-{
-	if (a->admin != NULL)
-		admin_set_ready(a->admin, NULL);
-	LOG(INFO, "ready", LOG_STR("version", RUNNERD_VERSION), LOG_STR("mode", "local"), LOG_NUM("pid", getpid()),
-	    LOG_STR("data_dir", config_get(a->c, CONFIG_DATA_DIR)));
-	(void)sd_notify(0, "READY=1\nSTATUS=Serving, local mode");
-	detach_ready(ready_fd);
 }
 
 /* A failed start: the phases from the one that closes what there is. */
@@ -300,10 +306,7 @@ static void abandon(struct app *a)
 {
 	if (a->loop == NULL)
 		return;
-	a->phase = a->admin != NULL   ? PHASE_ADMIN
-		   : a->local != NULL ? PHASE_LOCAL
-		   : a->store != NULL ? PHASE_STORE
-				      : PHASE_END;
+	a->phase = a->admin != NULL ? PHASE_ADMIN : a->mode != NULL ? PHASE_MODE : PHASE_END;
 	a->phase--;
 	go_on(a);
 	loop_run(a->loop);
@@ -326,7 +329,7 @@ static void close_loop(struct app *a)
 
 int app_run(const struct config *c, int ready_fd, struct err *e)
 {
-	struct app a = {.magic = APP_MAGIC, .c = c, .log_fd = -1};
+	struct app a = {.magic = APP_MAGIC, .c = c, .log_fd = -1, .ready_fd = ready_fd};
 	(void)mallopt(M_ARENA_MAX, 2); /* memory freed on one thread serves the other */
 	umask(077);
 	raise_descriptor_limit();
@@ -340,7 +343,6 @@ int app_run(const struct config *c, int ready_fd, struct err *e)
 		close_loop(&a);
 		return e->exit_code == 0 ? EXIT_CODE_FAILED : e->exit_code;
 	}
-	ready(&a, ready_fd);
 	loop_run(a.loop);
 	LOG(INFO, "stopped", LOG_NUM("exit_code", a.exit_code));
 	close_loop(&a);

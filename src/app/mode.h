@@ -1,0 +1,61 @@
+/* The mode the daemon runs in, as the rest of app/ sees it: the small engine
+ * inside, or a real one over a link. Each implements these functions once;
+ * nothing else in app/ asks which it is. */
+#pragma once
+
+#include "actor/actor_table.h"
+#include "app/config.h"
+
+/* Told by a mode, from the tick. */
+struct mode_events {
+	/* What why_not answers has changed. */
+	void (*changed)(void *arg);
+	/* The mode cannot go on (it logged why): the daemon is to end with this exit code. Once;
+	 * drained() is not called after it. */
+	void (*failed)(void *arg, int exit_code);
+};
+
+struct mode_options {
+	const struct config *config; /* outlives the mode, as do loop and guardian */
+	struct loop *loop;
+	struct guardian *guardian;
+	const struct mode_events *events;
+	void *arg;
+};
+
+struct mode;
+
+struct mode_ops {
+	const char *name; /* "local", "engine" */
+	/* Opens everything durable and the actor table; no traffic yet. 0 or -errno with a sentence and an exit code;
+	 * close() is due either way. */
+	int (*open)(struct mode *m, struct err *e);
+	/* Takes traffic from now on. The same. */
+	int (*serve)(struct mode *m, struct err *e);
+	/* NULL: it serves; else what it waits for, static text. */
+	const char *(*why_not)(struct mode *m);
+	/* The end of each tick. True when more is left for the next turn. */
+	bool (*tick)(struct mode *m);
+	/* No new work, actors are stopped inside timeout_ms; drained() comes later, once. drain_now: SIGKILL. */
+	void (*drain)(struct mode *m, int64_t timeout_ms, void (*drained)(void *arg), void *arg);
+	void (*drain_now)(struct mode *m);
+	/* Whatever was opened; closed() comes later, the mode is gone then. */
+	void (*close)(struct mode *m, void (*closed)(void *arg), void *arg);
+	/* NULL before open() and while closing. */
+	struct actor_table *(*actors)(struct mode *m);
+	/* Whether this request may see the guarded part of an own listener: 0, else the status to answer. */
+	unsigned (*access)(struct mode *m, const struct http_head *h);
+	/* Appends Prometheus text; names start with rivet_runnerd_. */
+	void (*metrics)(struct mode *m, struct buf *out);
+};
+
+/* The first member of each mode's struct. */
+struct mode {
+	uint32_t magic; /* the implementation's */
+	const struct mode_ops *ops;
+};
+
+/* The mode the configuration asks for; never fails. */
+struct mode *mode_new(const struct mode_options *o);
+/* mode_local.c */
+struct mode *mode_local_new(const struct mode_options *o);

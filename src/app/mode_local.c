@@ -1,0 +1,198 @@
+/* Local mode for app/: the store and the engine inside, opened in that order
+ * and closed in reverse. The store's threads wake the loop; what they finished
+ * is delivered before the tick, a budget at a time. */
+#include "app/mode.h"
+
+#include "local/local.h"
+
+#include "base/log.h"
+
+#define MODE_LOCAL_MAGIC 0x6d6c6f63u
+
+struct mode_local {
+	struct mode mode;
+	struct mode_options o;
+	struct store *store;
+	struct local *local;
+	bool serving, draining;
+	struct loop_task deliver; /* more of the store's results than one tick takes */
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+static struct mode_local *mode_of(void *arg)
+{
+	return CAST(struct mode_local, arg, MODE_LOCAL_MAGIC);
+}
+
+static void notify_store(void *arg)
+{
+	loop_wake(arg);
+}
+
+static void on_wake(void *arg)
+{
+	struct mode_local *m = mode_of(arg);
+	loop_post(m->o.loop, &m->deliver);
+}
+
+static void on_deliver(void *arg)
+{
+	struct mode_local *m = mode_of(arg);
+	if (m->store != NULL && store_deliver(m->store))
+		loop_post(m->o.loop, &m->deliver);
+}
+
+static int on_open(struct mode *base, struct err *e)
+{
+	struct mode_local *m = mode_of(base);
+	const struct config *c = m->o.config;
+	loop_on_wake(m->o.loop, on_wake, m);
+	int r = store_open(config_get(c, CONFIG_DATA_DIR), notify_store, m->o.loop, &m->store, e);
+	if (r < 0)
+		return r;
+	struct local_options o = {.loop = m->o.loop,
+				  .store = m->store,
+				  .types = c->types,
+				  .token = c->token,
+				  .auth_none = c->auth_none,
+				  .hosts = c->hosts,
+				  .cors_origins = c->cors_origins,
+				  .engine_limits = c->engine_limits,
+				  .starts_max = c->starts_max,
+				  .runtime_dir = config_get(c, CONFIG_RUNTIME_DIR),
+				  .guardian = m->o.guardian,
+				  .version = RUNNERD_VERSION};
+	return local_open(&o, &m->local, e);
+}
+
+static int on_serve(struct mode *base, struct err *e)
+{
+	struct mode_local *m = mode_of(base);
+	char bound[80];
+	int r = local_serve(m->local, config_get(m->o.config, CONFIG_LISTEN), e);
+	if (r < 0)
+		return r;
+	m->serving = true;
+	local_address(m->local, bound);
+	LOG(INFO, "listening", LOG_STR("listener", "api"), LOG_STR("address", bound));
+	if (m->o.config->types[0] == NULL)
+		LOG_PLAIN(WARN, "no actor type is configured: nothing can be created; use --actor NAME -- COMMAND, or "
+				"`actors` in a configuration file");
+	m->o.events->changed(m->o.arg);
+	return 0;
+}
+
+static const char *on_why_not(struct mode *base)
+{
+	const struct mode_local *m = mode_of(base);
+	if (m->local == NULL || !m->serving)
+		return "starting";
+	return local_draining(m->local) ? "draining" : NULL;
+}
+
+static bool on_tick(struct mode *base)
+{
+	struct mode_local *m = mode_of(base);
+	return m->local != NULL && local_tick(m->local);
+}
+
+static void on_drain(struct mode *base, int64_t timeout_ms, void (*drained)(void *arg), void *arg)
+{
+	local_drain(mode_of(base)->local, timeout_ms, drained, arg);
+}
+
+static void on_drain_now(struct mode *base)
+{
+	local_drain_now(mode_of(base)->local);
+}
+
+static void on_store_closed(void *arg)
+{
+	struct mode_local *m = mode_of(arg);
+	void (*closed)(void *) = m->closed;
+	void *closed_arg = m->closed_arg;
+	loop_cancel(&m->deliver);
+	m->mode.magic = 0;
+	mem_free(m);
+	closed(closed_arg);
+}
+
+static void on_local_closed(void *arg)
+{
+	struct mode_local *m = mode_of(arg);
+	m->local = NULL;
+	store_close(m->store, on_store_closed, m);
+}
+
+static void on_nothing_open(void *arg)
+{
+	on_store_closed(arg);
+}
+
+static void on_close(struct mode *base, void (*closed)(void *arg), void *arg)
+{
+	struct mode_local *m = mode_of(base);
+	m->closed = closed;
+	m->closed_arg = arg;
+	if (m->local != NULL) {
+		local_close(m->local, on_local_closed, m);
+	} else if (m->store != NULL) {
+		store_close(m->store, on_store_closed, m);
+	} else {
+		loop_task_init(&m->deliver, on_nothing_open, m);
+		loop_post(m->o.loop, &m->deliver);
+	}
+}
+
+static struct actor_table *on_actors(struct mode *base)
+{
+	const struct mode_local *m = mode_of(base);
+	return m->local == NULL ? NULL : local_actors(m->local);
+}
+
+static unsigned on_access(struct mode *base, const struct http_head *h)
+{
+	return local_access_check(mode_of(base)->local, h);
+}
+
+static void put_row(struct buf *b, const char *name, const char *help, const char *type, uint64_t v)
+{
+	buf_addf(b, "# HELP rivet_runnerd_%s %s\n# TYPE rivet_runnerd_%s %s\nrivet_runnerd_%s %llu\n", name, help, name,
+		 type, name, (unsigned long long)v);
+}
+
+static void on_metrics(struct mode *base, struct buf *out)
+{
+	const struct mode_local *m = mode_of(base);
+	struct store_stats st;
+	store_stats(m->store, &st);
+	put_row(out, "store_commits_total", "Transactions made durable.", "counter", st.commits);
+	put_row(out, "store_writes_total", "Write jobs finished.", "counter", st.writes);
+	put_row(out, "store_reads_total", "Read jobs finished.", "counter", st.reads);
+	put_row(out, "store_failed_total", "Jobs that failed.", "counter", st.failed);
+	put_row(out, "store_commit_microseconds_total", "Time spent committing.", "counter", st.commit_us_total);
+	put_row(out, "store_queue", "Jobs waiting for the disk.", "gauge", st.queued);
+	local_metrics(m->local, out);
+}
+
+static const struct mode_ops mode_ops = {.name = "local",
+					 .open = on_open,
+					 .serve = on_serve,
+					 .why_not = on_why_not,
+					 .tick = on_tick,
+					 .drain = on_drain,
+					 .drain_now = on_drain_now,
+					 .close = on_close,
+					 .actors = on_actors,
+					 .access = on_access,
+					 .metrics = on_metrics};
+
+struct mode *mode_local_new(const struct mode_options *o)
+{
+	struct mode_local *m = mem_zalloc(sizeof(*m));
+	m->mode = (struct mode){.magic = MODE_LOCAL_MAGIC, .ops = &mode_ops};
+	m->o = *o;
+	loop_task_init(&m->deliver, on_deliver, m);
+	return &m->mode;
+}
