@@ -39,6 +39,9 @@
 #define LIMIT_JSON_BYTES LIMIT_RUNTIME_BODY_BYTES
 #define LIMIT_JSON_DEPTH 64
 
+/* Messages of the runner protocol. */
+#define LIMIT_BARE_MAP_KEYS 4096 /* of one map: header fields, actor names; finding a key twice may be quadratic */
+
 /* Workers. */
 #define LIMIT_WORKER_CONNS 256    /* connections to one worker */
 #define LIMIT_WORKER_QUEUE 4096   /* exchanges waiting for one of them */

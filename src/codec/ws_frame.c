@@ -387,6 +387,15 @@ int ws_reader_feed(struct ws_reader *r, struct slice in)
 bool ws_utf8_valid(struct slice s)
 {
 	for (size_t i = 0; i < s.n;) {
+		uint64_t wide;
+		if (s.n - i >= 8) {
+			/* Most text is ASCII. */
+			memcpy(&wide, s.p + i, 8);
+			if ((wide & 0x8080808080808080) == 0) {
+				i += 8;
+				continue;
+			}
+		}
 		size_t n = utf8_length(s.p + i, s.n - i);
 		if (n == 0)
 			return false;
