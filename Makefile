@@ -17,7 +17,7 @@ VERSION := 0.1.0
 Q := $(if $(V),,@)
 say = $(if $(V),,@echo "  $(1)	$(2)")
 
-PKGS := libuv jansson libsystemd sqlite3
+PKGS := libuv jansson libsystemd sqlite3 openssl
 # Debian 13 and later have llhttp as a library, Debian 12 its sources, which are only safe when strict.
 LLHTTP_PC := $(shell pkg-config --exists libllhttp 2>/dev/null && echo libllhttp)
 LLHTTP_SRC := $(if $(LLHTTP_PC),,/usr/share/llhttp)
@@ -106,7 +106,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB_OBJ) $(LIB)
 
 # llhttp: a library from Debian 13 on; on Debian 12 its sources are in node-llhttp.
 LLHTTP_PACKAGE := $(if $(shell apt-cache show libllhttp-dev 2>/dev/null | head -n 1),libllhttp-dev,node-llhttp)
-BUILD_PACKAGES := gcc make pkg-config libuv1-dev libjansson-dev libsystemd-dev libsqlite3-dev $(LLHTTP_PACKAGE)
+BUILD_PACKAGES := gcc make pkg-config libuv1-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev $(LLHTTP_PACKAGE)
 RUN_PACKAGES := python3 curl
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-websockets procps util-linux \
 	nodejs:node npm:npm golang-go:go nginx-light:nginx uvicorn python3-starlette python3-fastapi gunicorn python3-flask socat \

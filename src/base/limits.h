@@ -16,7 +16,7 @@
 #define LIMIT_HTTP_HEAD_MS (10 * 1000)      /* slow-head attack */
 #define LIMIT_HTTP_IDLE_MS (75 * 1000)      /* keep-alive between requests */
 #define LIMIT_HTTP_LINGER_MS 2000           /* reading what a refused client still sends, so that it sees the answer */
-#define LIMIT_HTTP_HALF_CLOSE_MS 100       /* a client that closed its sending side may still get this answer */
+#define LIMIT_HTTP_HALF_CLOSE_MS 100        /* a client that closed its sending side may still get this answer */
 #define LIMIT_HTTP_STASH_BYTES (64 * 1024)  /* input behind the request at hand; then reading stops */
 #define LIMIT_HTTP_DRAIN_BYTES (256 * 1024) /* of a body nobody wants, read to save the connection */
 #define LIMIT_HTTP_REFUSED 64               /* connections over the bound being told 503 at once */
@@ -86,3 +86,9 @@
 /* WebSockets. */
 #define LIMIT_WS_MESSAGE_BYTES (32 * 1024 * 1024) /* the engine's bound on a message and a frame */
 #define LIMIT_WS_CLOSE_MS 2000                    /* waiting for the peer's close frame */
+#define LIMIT_WS_ENGINE_MESSAGE_BYTES \
+	(64 * 1024 * 1024) /* from an engine: a user's 32 MiB with its envelope, or a list of state */
+#define LIMIT_WS_CLIENT_QUEUE_BYTES \
+	(40 * 1024 *                \
+	 1024) /* on the way to an engine: the largest answer and more; encrypted, it must fit the stream's bound */
+#define LIMIT_RESOLVES 8 /* threads in the name service; it gives up by itself after half a minute */

@@ -306,7 +306,7 @@ struct ws_reader {
 
 struct ws_reader *ws_reader_new(bool want_mask, size_t message_max, const struct ws_reader_events *events, void *arg)
 {
-	CHECK(message_max > 0 && message_max <= LIMIT_WS_MESSAGE_BYTES);
+	CHECK(message_max > 0 && message_max <= LIMIT_WS_ENGINE_MESSAGE_BYTES);
 	struct ws_reader *r = mem_zalloc(sizeof(*r));
 	ws_tracker_init(&r->t, want_mask);
 	r->events = events;
