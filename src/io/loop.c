@@ -39,6 +39,7 @@ struct loop {
 	unsigned stops;      /* loop_stop calls since loop_run began */
 	int64_t now_mono_ms; /* -1: not read yet in this turn */
 	int64_t skew_ms;     /* loop_skew */
+	int64_t frozen_ms;   /* where loop_freeze stopped the clock; -1: it runs */
 	void (*tick)(void *arg);
 	void *tick_arg;
 	void (*wake)(void *arg);
@@ -106,7 +107,7 @@ static void run_tasks(struct loop *l)
 int64_t loop_mono_ms(struct loop *l)
 {
 	if (l->now_mono_ms < 0)
-		l->now_mono_ms = clock_mono_ms() + l->skew_ms;
+		l->now_mono_ms = (l->frozen_ms < 0 ? clock_mono_ms() : l->frozen_ms) + l->skew_ms;
 	return l->now_mono_ms;
 }
 
@@ -209,6 +210,12 @@ void loop_skew(struct loop *l, int64_t ms)
 	l->now_mono_ms = -1;
 }
 
+void loop_freeze(struct loop *l, bool on)
+{
+	l->frozen_ms = on ? clock_mono_ms() : -1;
+	l->now_mono_ms = -1;
+}
+
 /* ---- open and close ---- */
 
 int loop_open(struct loop **ret)
@@ -216,6 +223,7 @@ int loop_open(struct loop **ret)
 	struct loop *l = mem_zalloc(sizeof(*l));
 	l->magic = LOOP_MAGIC;
 	l->now_mono_ms = -1;
+	l->frozen_ms = -1;
 	list_init(&l->tasks);
 	list_init(&l->signals);
 	int r = uv_loop_init(&l->uv);

@@ -63,6 +63,10 @@ int64_t loop_mono_ms(struct loop *l);
 /* Moves the loop's clock forward, for tests of time-outs: loop_mono_ms and all timers jump by ms >= 0. */
 void loop_skew(struct loop *l, int64_t ms);
 
+/* Stops the loop's clock, or lets it run on, for tests of time-outs: while it stands only loop_skew moves it, however
+ * slow the machine is. I/O is waited for as ever. */
+void loop_freeze(struct loop *l, bool on);
+
 /* A descriptor watched for reading (pidfds, pipes, notify sockets). The descriptor stays the caller's; keep it
  * open until `closed`. */
 struct fd_watch;

@@ -35,6 +35,7 @@ void io_loop_done(struct loop *l)
 {
 	struct buf report;
 	struct timer guard;
+	loop_freeze(l, false);
 	timer_init(&guard, l, on_guard, l);
 	timer_arm(&guard, GUARD_MS);
 	loop_stop(l);

@@ -272,6 +272,22 @@ static void test_the_clock_moves_and_skews(void **state)
 	assert_in_range(loop_mono_ms(the_loop), t + 60000, t + 61000);
 }
 
+static void test_a_frozen_clock_moves_by_skew_only(void **state)
+{
+	(void)state;
+	loop_freeze(the_loop, true);
+	int64_t t = loop_mono_ms(the_loop), real_mono_ms = clock_mono_ms();
+	while (clock_mono_ms() == real_mono_ms)
+		;
+	io_loop_turn(the_loop, 1);
+	assert_int_equal(loop_mono_ms(the_loop), t);
+	loop_skew(the_loop, 5);
+	assert_int_equal(loop_mono_ms(the_loop), t + 5);
+	loop_freeze(the_loop, false);
+	io_loop_turn(the_loop, 1);
+	assert_true(loop_mono_ms(the_loop) > t + 5);
+}
+
 static void on_never(void *arg)
 {
 	(void)arg;
@@ -342,6 +358,7 @@ int main(void)
 	    TEST(test_watch_close_is_never_inside_and_idempotent),
 	    TEST(test_a_closed_descriptor_cannot_be_watched),
 	    TEST(test_the_clock_moves_and_skews),
+	    TEST(test_a_frozen_clock_moves_by_skew_only),
 	    cmocka_unit_test(test_close_names_what_is_alive),
 	    TEST(test_a_second_stop_ends_the_run_with_handles_alive),
 	};
