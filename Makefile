@@ -62,10 +62,10 @@ LIB := $(BUILD)/librunnerd.a
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 TESTLIB_OBJ := $(TESTLIB_SRC:tests/%.c=$(BUILD)/obj/tests/%.o)
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c tests/sim/test_*.c)
-UNIT_BIN := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
+UNIT_BIN := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/check-vectors
 
-.PHONY: all deps run test test-unit test-e2e lint bench install uninstall clean help format
-all: $(BUILD)/rivet-runnerd
+.PHONY: all deps run test test-unit test-e2e check-vectors lint bench install uninstall clean help format
+all: $(BUILD)/rivet-runnerd $(BUILD)/tests/check-vectors
 
 help:
 	@echo "make            build $(BUILD)/rivet-runnerd"
@@ -101,6 +101,15 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TESTLIB_OBJ) $(LIB)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(TESTLIB_OBJ) $(LIB) -lcmocka $(LIBS)
+
+# Holds recorded messages of the runner protocol against the codec; needs nothing that is for tests only.
+$(BUILD)/tests/check-vectors: $(patsubst %,$(BUILD)/obj/tests/%.o,check-vectors lib/runner_json lib/runner_json_put) $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+check-vectors: $(BUILD)/tests/check-vectors
+	$(Q)$<
 
 # ---- what a machine needs ----
 
@@ -156,7 +165,7 @@ include tests/fuzz/fuzz.mk
 
 # ---- keeping it good ----
 
-C_FILES := $(wildcard src/*.c src/*/*.[ch] tests/lib/*.[ch] tests/unit/*/*.c tests/sim/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch])
+C_FILES := $(wildcard src/*.c src/*/*.[ch] tests/*.c tests/lib/*.[ch] tests/unit/*/*.c tests/sim/*.[ch] tests/fuzz/*.[ch] tests/bench/*.[ch])
 
 format:
 	$(Q)clang-format -i $(C_FILES)

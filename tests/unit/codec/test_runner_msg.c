@@ -1,5 +1,5 @@
 /* Runner protocol: the page's byte examples, elements of lists, and everything a decoder must refuse.
- * (All message kinds, byte for byte: test_runner_vectors.c.) */
+ * (All message kinds, byte for byte: tests/check-vectors.c.) */
 #include "base/limits.h"
 #include "codec/runner_msg.h"
 
