@@ -327,6 +327,12 @@ static void close_loop(struct app *a)
 		close(a->log_fd);
 }
 
+static void log_warnings(const struct config *c)
+{
+	for (char *const *warning = c->warnings; warning != NULL && *warning != NULL; warning++)
+		LOG(WARN, "a setting has no effect", LOG_STR("why", *warning));
+}
+
 int app_run(const struct config *c, int ready_fd, struct err *e)
 {
 	struct app a = {.magic = APP_MAGIC, .c = c, .log_fd = -1, .ready_fd = ready_fd};
@@ -334,6 +340,8 @@ int app_run(const struct config *c, int ready_fd, struct err *e)
 	umask(077);
 	raise_descriptor_limit();
 	int r = open_log(&a, e);
+	if (r == 0)
+		log_warnings(c);
 	if (r == 0)
 		r = guardian_start(&a.guardian, e);
 	if (r == 0)

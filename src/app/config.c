@@ -78,6 +78,8 @@ static int unknown_option(const char *word, struct err *e)
 	}
 	MEM_AUTO char *bare = mem_strndup(word, len);
 	const char *near = strncmp(bare, "--", 2) == 0 ? config_nearest(bare + 2, names, n) : NULL;
+	if (near != NULL && strcmp(near, bare + 2) == 0)
+		return USAGE(e, "option %s takes no value" SEE_HELP, bare);
 	if (near != NULL)
 		return USAGE(e, "unknown option %s; did you mean --%s?" SEE_HELP, bare, near);
 	return USAGE(e, "unknown option %s" SEE_HELP, bare);
@@ -168,6 +170,8 @@ static int read_command_line(struct config *c, struct command_line *cl, int argc
 		bool is_pass = !is_config && !is_actor && option_is(argv, argc, &at, "pass-env", 0, &value);
 		if ((is_config || is_actor || is_pass) && value == NULL)
 			return USAGE(e, "option %s needs a value" SEE_HELP, word);
+		if (is_pass && !config_is_env_name(value))
+			return USAGE(e, "--pass-env: \"%s\" is no name for a variable", value);
 		if (is_config) {
 			cl->file = value;
 		} else if (is_actor) {
@@ -226,9 +230,23 @@ static int read_text_file(const char *path, size_t max, char **ret, struct err *
 	return 0;
 }
 
+static bool is_text(const json_t *value)
+{
+	return json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value);
+}
+
+static bool is_list_of_texts(const json_t *value)
+{
+	for (size_t i = 0; i < json_array_size(value); i++) {
+		if (!is_text(json_array_get(value, i)) || json_string_length(json_array_get(value, i)) == 0)
+			return false;
+	}
+	return json_is_array(value);
+}
+
 static int value_text(const struct config_row *row, const char *what, const json_t *value, char **ret, struct err *e)
 {
-	if (json_is_string(value) && row->type != CONFIG_TYPE_BOOL && row->type != CONFIG_TYPE_COUNT) {
+	if (is_text(value) && row->type != CONFIG_TYPE_BOOL && row->type != CONFIG_TYPE_COUNT) {
 		*ret = mem_strdup(json_string_value(value));
 		return 0;
 	}
@@ -240,14 +258,14 @@ static int value_text(const struct config_row *row, const char *what, const json
 		*ret = mem_printf("%lld", (long long)json_integer_value(value));
 		return 0;
 	}
-	if (row->type == CONFIG_TYPE_LIST && json_is_array(value)) {
+	if (row->type == CONFIG_TYPE_LIST && is_list_of_texts(value)) {
 		struct buf b;
 		size_t i;
 		json_t *item;
 		buf_init(&b, FILE_MAX);
 		json_array_foreach(value, i, item)
 		{
-			buf_addf(&b, "%s%s", i == 0 ? "" : ",", json_is_string(item) ? json_string_value(item) : "");
+			buf_addf(&b, "%s%s", i == 0 ? "" : ",", json_string_value(item));
 		}
 		*ret = slice_dup(buf_slice(&b));
 		buf_done(&b);
@@ -255,18 +273,22 @@ static int value_text(const struct config_row *row, const char *what, const json
 	}
 	const char *form = row->type == CONFIG_TYPE_BOOL    ? "true or false"
 			   : row->type == CONFIG_TYPE_COUNT ? "a whole number"
-			   : row->type == CONFIG_TYPE_LIST  ? "a list of texts"
+			   : row->type == CONFIG_TYPE_LIST  ? "a list of texts that are not empty"
 							    : "a text";
 	return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: must be %s", what, form);
 }
 
 static int unknown_key(const char *file, unsigned line, const char *path, struct err *e)
 {
-	const char *names[CONFIG_COUNT + 1];
+	const char *names[CONFIG_COUNT + 1], *dot = strchr(path, '.');
 	for (size_t i = 0; i < CONFIG_COUNT; i++)
 		names[i] = config_rows[i].key;
 	names[CONFIG_COUNT] = "actors";
 	const char *near = config_nearest(path, names, ARRAY_SIZE(names));
+	if (near != NULL && strcmp(near, path) == 0)
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG,
+			       "%s:%u: unknown key \"%s\"; write it as \"%.*s\": {\"%s\": ...}", file, line, path,
+			       (int)(dot - path), path, dot + 1);
 	return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s:%u: unknown key \"%s\"%s%s%s", file, line, path,
 		       near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"?");
 }
@@ -288,13 +310,10 @@ static int read_file_value(struct config *c, const struct config_lines *lines, c
 	for (size_t i = 0; i < CONFIG_COUNT; i++) {
 		if (strcmp(config_rows[i].key, path) != 0)
 			continue;
-		if (c->values[i].text != NULL)
-			return 0; /* a stronger source has spoken */
-		MEM_AUTO char *what = mem_printf("%s:%u: %s", c->file, line, path);
-		char *text = NULL;
+		MEM_AUTO char *what = mem_printf("%s:%u: %s", c->file, line, path), *text = NULL;
 		int rc = value_text(&config_rows[i], what, value, &text, e);
-		if (rc == 0)
-			set_value(c, i, text, mem_printf("%s:%u", c->file, line));
+		if (rc == 0 && c->values[i].text == NULL) /* else a stronger source has spoken */
+			set_value(c, i, TAKE(text), mem_printf("%s:%u", c->file, line));
 		return rc;
 	}
 	return unknown_key(c->file, line, path, e);
@@ -317,7 +336,9 @@ static int read_file_object(struct config *c, const struct config_lines *lines, 
 		if (is_section(key) && !json_is_object(value))
 			return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s:%u: %s: must be an object", c->file,
 				       config_lines_get(lines, key), key);
-		if (!is_section(key))
+		if (!is_section(key) && strchr(key, '.') != NULL)
+			rc = unknown_key(c->file, config_lines_get(lines, key), key, e);
+		else if (!is_section(key))
 			rc = read_file_value(c, lines, key, value, e);
 		if (rc < 0)
 			return rc;
@@ -424,14 +445,6 @@ static void read_defaults(struct config *c, char *const *envp)
 			  mem_strdup("environment XDG_RUNTIME_DIR"));
 }
 
-static char *absolute(const char *path)
-{
-	char here[PATH_MAX];
-	if (path[0] == '/' || path[0] == '\0' || getcwd(here, sizeof(here)) == NULL)
-		return mem_strdup(path);
-	return mem_printf("%s/%s", here, path);
-}
-
 /* /tmp/rivet-runnerd-UID/HASH: short enough for socket paths, one for each data directory. */
 static void default_runtime_dir(struct config *c)
 {
@@ -459,6 +472,9 @@ static int type_value(struct config *c, enum config_id id, struct err *e)
 	uint64_t number = 0;
 	int64_t ms = 0;
 	int rc = 0;
+	bool may_be_empty = row->type == CONFIG_TYPE_LIST || (row->preset != NULL && *row->preset == '\0');
+	if (c->values[id].text != NULL && *text == '\0' && !may_be_empty)
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: must not be empty", what);
 	switch (row->type) {
 	case CONFIG_TYPE_TEXT:
 	case CONFIG_TYPE_LIST:
@@ -466,7 +482,7 @@ static int type_value(struct config *c, enum config_id id, struct err *e)
 	case CONFIG_TYPE_PATH:
 		if (c->values[id].text == NULL)
 			return 0; /* worked out later */
-		set_value(c, id, absolute(text), mem_strdup(c->values[id].source));
+		set_value(c, id, config_absolute(text), mem_strdup(c->values[id].source));
 		return 0;
 	case CONFIG_TYPE_ADDRESS:
 		return *text == '\0' ? 0 : config_address(what, text, e);
@@ -497,6 +513,17 @@ static int type_value(struct config *c, enum config_id id, struct err *e)
 	IMPOSSIBLE("config type");
 }
 
+/* systemd names device and inode of what it connected to the journal; whoever redirected stderr since wants it there.
+ */
+static bool stderr_is_journal(const char *journal_stream)
+{
+	struct stat st;
+	if (journal_stream == NULL || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	MEM_AUTO char *own = mem_printf("%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	return strcmp(journal_stream, own) == 0;
+}
+
 static void resolve_log_format(struct config *c, char *const *envp)
 {
 	const char *format = config_get(c, CONFIG_LOG_FORMAT);
@@ -509,7 +536,7 @@ static void resolve_log_format(struct config *c, char *const *envp)
 		c->log_format = LOG_FORMAT_JSON;
 	else if (!to_file && (c->foreground || isatty(STDERR_FILENO)))
 		c->log_format = LOG_FORMAT_TEXT;
-	else if (!to_file && env_get(envp, "JOURNAL_STREAM") != NULL)
+	else if (!to_file && stderr_is_journal(env_get(envp, "JOURNAL_STREAM")))
 		c->log_format = LOG_FORMAT_JOURNAL;
 	else
 		c->log_format = LOG_FORMAT_JSON;
@@ -521,6 +548,9 @@ static int read_token(struct config *c, char *const *envp, struct err *e)
 	const char *file = config_get(c, CONFIG_TOKEN_FILE);
 	MEM_AUTO char *credential = dir == NULL ? NULL : mem_printf("%s/rivet-token", dir);
 	if (plain != NULL) {
+		if (strpbrk(plain, " \t\r\n") != NULL)
+			return err_set(e, EINVAL, EXIT_CODE_CONFIG,
+				       "environment RIVET_TOKEN: must hold one token without white space");
 		c->token = mem_strdup(plain);
 		c->token_source = mem_strdup("environment RIVET_TOKEN");
 		return 0;
@@ -543,7 +573,7 @@ static int read_token(struct config *c, char *const *envp, struct err *e)
 
 static int check_whole(const struct config *c, struct err *e)
 {
-	const char *listen = config_get(c, CONFIG_LISTEN);
+	const char *listen = config_get(c, CONFIG_LISTEN), *runtime_dir = config_get(c, CONFIG_RUNTIME_DIR);
 	if (c->token == NULL && !c->auth_none && *config_get(c, CONFIG_ENGINE) == '\0' &&
 	    !config_address_is_loopback(listen))
 		return err_set(e, EINVAL, EXIT_CODE_CONFIG,
@@ -551,8 +581,11 @@ static int check_whole(const struct config *c, struct err *e)
 			       "RIVET_TOKEN_FILE, or "
 			       "--auth none if everyone who reaches it may do everything",
 			       listen);
-	if (*listen == '\0')
-		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "listen: must be an address, such as 127.0.0.1:6420");
+	if (strlen(runtime_dir) > LIMIT_RUNTIME_DIR_BYTES)
+		return err_set(e, ENAMETOOLONG, EXIT_CODE_CONFIG,
+			       "runtime_dir: %s is too long: paths of sockets in it would exceed %d bytes; choose a "
+			       "shorter one",
+			       runtime_dir, LIMIT_SOCKET_PATH_BYTES);
 	return 0;
 }
 
@@ -573,6 +606,8 @@ static int finish(struct config *c, char *const *envp, struct err *e)
 	if (c->starts_max == 0) {
 		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 		c->starts_max = cpus > 0 ? (uint32_t)cpus * 2 : 2;
+		set_value(c, CONFIG_STARTS_MAX, mem_printf("%u", (unsigned)c->starts_max),
+			  mem_strdup(c->values[CONFIG_STARTS_MAX].source));
 	}
 	return check_whole(c, e);
 }
@@ -589,7 +624,7 @@ static int load_rest(struct config *c, struct command_line *cl, char *const *env
 	read_environment(c, envp);
 	if (file != NULL) {
 		struct err why = {0};
-		c->file = absolute(file);
+		c->file = config_absolute(file);
 		rc = read_text_file(c->file, FILE_MAX, &text, e, "configuration file");
 		if (rc < 0)
 			return rc;
@@ -639,6 +674,7 @@ void config_free(struct config *c)
 		actor_type_free(*t);
 	mem_free(c->types);
 	mem_free(c->notes);
+	config_strings_free(c->warnings);
 	config_strings_free(c->hosts);
 	config_strings_free(c->cors_origins);
 	if (c->token != NULL)

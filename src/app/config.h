@@ -66,6 +66,7 @@ struct config {
 		char *key, *text, *source;
 	} * notes;
 	size_t n_notes;
+	char **warnings; /* sentences about what is set and has no effect; NULL-terminated, or NULL: none */
 };
 
 /* Reads everything. envp is the environment. On failure -errno and a sentence with exit code 64 or 78.

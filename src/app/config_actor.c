@@ -86,9 +86,11 @@ static int read_text(const char *what, const json_t *value, char **ret, struct e
 static int read_directory(struct reading *r, const char *what, const json_t *value, struct err *e)
 {
 	struct stat st;
-	int rc = read_text(what, value, &r->type->directory, e);
+	MEM_AUTO char *given = NULL;
+	int rc = read_text(what, value, &given, e);
 	if (rc < 0)
 		return rc;
+	r->type->directory = config_absolute(given); /* --detach goes to the root directory */
 	if (stat(r->type->directory, &st) < 0)
 		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: directory %s: %s", what, r->type->directory,
 			       strerror(errno));
@@ -142,16 +144,19 @@ static int read_group(struct reading *r, const char *what, const json_t *value, 
 	return 0;
 }
 
-static bool env_name_ok(const char *name, size_t n)
+/* "FILE:LINE: PATH" of a member of a setting that is an object. */
+static char *what_inside(const struct reading *r, const char *setting, const char *key)
 {
-	if (n == 0 || (name[0] >= '0' && name[0] <= '9'))
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		char c = name[i];
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'))
-			return false;
-	}
-	return true;
+	MEM_AUTO char *path = mem_printf("actors.%s.%s.%s", r->name, setting, key);
+	return mem_printf("%s:%u: %s", r->src->file, config_lines_get(r->src->lines, path), path);
+}
+
+static void warn_reserved(struct reading *r, const char *what, const char *name)
+{
+	if (actor_type_env_is_reserved(slice_str(name)))
+		config_warn(r->c, mem_printf("%s: workers do not get %s from the settings: %s", what, name,
+					     strncmp(name, "RIVET_TOKEN", 11) == 0 ? "no token reaches a worker"
+										   : "the daemon alone sets it"));
 }
 
 static int read_environment(struct reading *r, const char *what, const json_t *value, struct err *e)
@@ -163,10 +168,12 @@ static int read_environment(struct reading *r, const char *what, const json_t *v
 	json_object_foreach((json_t *)(uintptr_t)value, name, item)
 	{
 		const char *s = json_string_value(item);
-		if (!env_name_ok(name, strlen(name)))
+		MEM_AUTO char *inner = what_inside(r, "environment", name);
+		if (!config_is_env_name(name))
 			return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: \"%s\" is no name for a variable", what, name);
 		if (s == NULL || strlen(s) != json_string_length(item))
-			return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s.%s: must be a text", what, name);
+			return want(inner, "a text", e);
+		warn_reserved(r, inner, name);
 		buf_addf(&r->env_own, "%s=%s", name, s);
 		buf_add_byte(&r->env_own, 0);
 	}
@@ -188,7 +195,9 @@ static int add_env_lines(struct reading *r, const char *what, const char *path, 
 		if (*at == '\0' || *at == '#' || *at == ';')
 			continue;
 		char *equals = strchr(at, '=');
-		if (equals == NULL || !env_name_ok(at, (size_t)(equals - at)))
+		if (equals != NULL)
+			*equals = '\0';
+		if (equals == NULL || !config_is_env_name(at))
 			return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: %s:%u: not of the form NAME=value", what, path,
 				       line);
 		char *value = equals + 1;
@@ -197,7 +206,7 @@ static int add_env_lines(struct reading *r, const char *what, const char *path, 
 			value[n - 1] = '\0';
 			value++;
 		}
-		*equals = '\0';
+		warn_reserved(r, what, at);
 		buf_addf(&r->env_file, "%s=%s", at, value);
 		buf_add_byte(&r->env_file, 0);
 	}
@@ -230,6 +239,12 @@ static int read_pass_environment(struct reading *r, const char *what, const json
 		return want(what, "a list of names", e);
 	config_strings_free(r->pass);
 	r->pass = names;
+	for (; *names != NULL; names++) {
+		if (!config_is_env_name(*names))
+			return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: \"%s\" is no name for a variable", what,
+				       *names);
+		warn_reserved(r, what, *names);
+	}
 	return 0;
 }
 
@@ -385,7 +400,7 @@ static int read_limits(struct reading *r, const char *what, const json_t *value,
 		return want(what, "an object", e);
 	json_object_foreach((json_t *)(uintptr_t)value, key, item)
 	{
-		MEM_AUTO char *inner = mem_printf("%s.%s", what, key);
+		MEM_AUTO char *inner = what_inside(r, "limits", key);
 		int rc = read_limit(r, inner, key, item, e);
 		if (rc < 0)
 			return rc;
@@ -420,12 +435,37 @@ static const struct actor_row rows[] = {
 
 /* ---- putting a type together ---- */
 
+static struct config_note *find_note(const struct config *c, const char *key)
+{
+	for (size_t i = 0; i < c->n_notes; i++) {
+		if (strcmp(c->notes[i].key, key) == 0)
+			return &c->notes[i];
+	}
+	return NULL;
+}
+
 void config_note(struct config *c, char *key, char *text, char *source)
 {
-	c->notes = mem_realloc(c->notes, (c->n_notes + 1) * sizeof(*c->notes));
-	c->notes[c->n_notes].key = key;
-	c->notes[c->n_notes].text = text;
-	c->notes[c->n_notes++].source = source;
+	struct config_note *to = find_note(c, key);
+	if (to == NULL) {
+		c->notes = mem_realloc(c->notes, (c->n_notes + 1) * sizeof(*c->notes));
+		to = &c->notes[c->n_notes++];
+		*to = (struct config_note){0};
+	}
+	mem_free(to->key);
+	mem_free(to->text);
+	mem_free(to->source);
+	*to = (struct config_note){.key = key, .text = text, .source = source};
+}
+
+void config_warn(struct config *c, char *sentence)
+{
+	size_t n = 0;
+	while (c->warnings != NULL && c->warnings[n] != NULL)
+		n++;
+	c->warnings = mem_realloc(c->warnings, (n + 2) * sizeof(*c->warnings));
+	c->warnings[n] = sentence;
+	c->warnings[n + 1] = NULL;
 }
 
 /* Values of variables may be secrets: only their names are shown. */
@@ -448,7 +488,7 @@ static char *note_text(const char *key, const json_t *value)
 static int read_row(struct reading *r, const char *key, const json_t *value, struct err *e)
 {
 	MEM_AUTO char *path = mem_printf("actors.%s.%s", r->name, key);
-	unsigned line = r->src->lines == NULL ? 0 : config_lines_get(r->src->lines, path);
+	unsigned line = config_lines_get(r->src->lines, path);
 	MEM_AUTO char *what = mem_printf("%s:%u: %s", r->src->file, line, path);
 	const char *names[ARRAY_SIZE(rows)];
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -527,6 +567,32 @@ static struct actor_type *defaults(const char *name)
 	return t;
 }
 
+/* What was not set, and what options add, for --check-config. */
+static void note_rest(struct reading *r)
+{
+	const struct actor_type *t = r->type;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		MEM_AUTO char *key = mem_printf("actors.%s.%s", r->name, rows[i].key);
+		const struct config_note *own = find_note(r->c, key);
+		if (own != NULL && strcmp(rows[i].key, "actors_per_worker") == 0 && t->isolation == ISOLATION_ACTOR)
+			config_warn(r->c,
+				    mem_printf("%s: %s: is for \"isolation\": \"shared\" only", own->source, key));
+		if (own == NULL)
+			config_note(r->c, mem_strdup(key),
+				    strcmp(rows[i].key, "workers_max") == 0 ? mem_printf("%u", (unsigned)t->workers_max)
+									    : mem_strdup(rows[i].preset),
+				    mem_strdup("default"));
+	}
+	for (char *const *name = r->src->pass_env; name != NULL && *name != NULL; name++) {
+		MEM_AUTO char *key = mem_printf("actors.%s.pass_environment", r->name);
+		const struct config_note *before = find_note(r->c, key);
+		warn_reserved(r, "option --pass-env", *name);
+		CHECK(before != NULL);
+		config_note(r->c, mem_strdup(key), mem_printf("%s, %s", before->text, *name),
+			    mem_printf("%s, option --pass-env", before->source));
+	}
+}
+
 static int finish(struct reading *r, char *const *argv, struct err *e)
 {
 	struct actor_type *t = r->type;
@@ -541,17 +607,22 @@ static int finish(struct reading *r, char *const *argv, struct err *e)
 		config_note(r->c, mem_printf("actors.%s.command", r->name), mem_strdup(argv[0]),
 			    mem_strdup("command line"));
 	}
+	MEM_AUTO char *path = mem_printf("actors.%s", r->name);
+	unsigned line = config_lines_get(r->src->lines, path);
 	if (t->argv == NULL)
 		return err_set(e, EINVAL, EXIT_CODE_CONFIG,
 			       "%s:%u: actors.%s: has no command; add \"command\": [\"program\", \"argument\"]",
-			       r->src->file, config_lines_get(r->src->lines, "actors"), r->name);
+			       r->src->file, line, r->name);
 	if (!r->workers_max_set)
 		t->workers_max = t->isolation == ISOLATION_ACTOR ? WORKERS_MAX_ACTOR : WORKERS_MAX_SHARED;
 	if (r->group_set && !t->set_user && geteuid() == 0) {
 		t->set_user = true;
 		t->uid = geteuid();
 	}
+	if (r->c->detach && t->directory == NULL) /* the one the daemon was started in, not the root directory */
+		t->directory = config_absolute(".");
 	finish_environment(r);
+	note_rest(r);
 	return 0;
 }
 

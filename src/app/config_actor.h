@@ -23,5 +23,7 @@ int config_actor(struct config *c, const struct config_actor_source *src, const 
 /* Rows for the documentation. */
 void config_actor_markdown(struct buf *out);
 
-/* Adds a line to --check-config. text and source are taken over. */
+/* Adds a line to --check-config, or replaces the one of this key. key, text and source are taken over. */
 void config_note(struct config *c, char *key, char *text, char *source);
+/* Adds a sentence about a setting without effect, taken over. */
+void config_warn(struct config *c, char *sentence);

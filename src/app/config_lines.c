@@ -111,11 +111,22 @@ void config_lines_free(struct config_lines *l)
 	mem_free(l);
 }
 
-unsigned config_lines_get(const struct config_lines *l, const char *path)
+static unsigned line_of(const struct config_lines *l, const char *path, size_t n)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		if (strcmp(l->lines[i].path, path) == 0)
+		if (strncmp(l->lines[i].path, path, n) == 0 && l->lines[i].path[n] == '\0')
 			return l->lines[i].line;
 	}
 	return 0;
+}
+
+unsigned config_lines_get(const struct config_lines *l, const char *path)
+{
+	unsigned line = 0;
+	for (size_t n = strlen(path); l != NULL && line == 0 && n > 0;) {
+		line = line_of(l, path, n);
+		while (n > 0 && path[--n] != '.')
+			;
+	}
+	return line;
 }

@@ -9,5 +9,6 @@ struct config_lines;
 struct config_lines *config_lines_new(struct slice text);
 void config_lines_free(struct config_lines *l);
 
-/* Line of the member with this dotted path ("actors.counter.command"), or 0. */
+/* Line of the member with this dotted path ("actors.counter.command"), of the nearest one around it when it was not
+ * noted (an element of an array, an escaped name), or 0. l may be NULL. */
 unsigned config_lines_get(const struct config_lines *l, const char *path);

@@ -34,7 +34,8 @@ void config_print_help(struct buf *out)
 static void put_value(struct buf *out, const char *text)
 {
 	const char *scheme = strstr(text, "://");
-	const char *at = scheme == NULL ? NULL : strchr(scheme + 3, '@');
+	size_t n = scheme == NULL ? 0 : strcspn(scheme + 3, "/?#");
+	const char *at = n == 0 ? NULL : memrchr(scheme + 3, '@', n);
 	const char *colon = at == NULL ? NULL : strchr(scheme + 3, ':');
 	if (colon == NULL || colon > at)
 		buf_add_str(out, text);
@@ -54,6 +55,8 @@ void config_print(const struct config *c, struct buf *out)
 		 c->token == NULL ? "default" : c->token_source);
 	for (size_t i = 0; i < c->n_notes; i++)
 		buf_addf(out, "%s = %s  (%s)\n", c->notes[i].key, c->notes[i].text, c->notes[i].source);
+	for (char *const *warning = c->warnings; warning != NULL && *warning != NULL; warning++)
+		buf_addf(out, "# warning: %s\n", *warning);
 }
 
 void config_print_markdown(struct buf *out)

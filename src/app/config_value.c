@@ -4,7 +4,11 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#define DURATION_MAX_MS ((uint64_t)24855 * 24 * 3600 * 1000)
 
 static bool parse_u64(const char *text, uint64_t *ret, const char **ret_rest)
 {
@@ -29,18 +33,24 @@ int config_duration(const char *what, const char *text, bool never_allowed, int6
 		*ret_ms = -1;
 		return 0;
 	}
-	uint64_t v;
-	const char *rest;
-	if (parse_u64(text, &v, &rest)) {
-		for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-			if (strcmp(rest, units[i].unit) != 0)
-				continue;
-			if (v > (uint64_t)INT32_MAX * 1000 / units[i].ms)
-				return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: \"%s\" is too long; at most 24 days",
-					       what, text);
-			*ret_ms = (int64_t)(v * units[i].ms);
-			return 0;
-		}
+	uint64_t v, sum = 0, last_ms = UINT64_MAX;
+	const char *rest = text;
+	while (parse_u64(rest, &v, &rest)) {
+		size_t n = strspn(rest, "abcdefghijklmnopqrstuvwxyz"), i = 0;
+		while (i < ARRAY_SIZE(units) && (strlen(units[i].unit) != n || strncmp(units[i].unit, rest, n) != 0))
+			i++;
+		if (i == ARRAY_SIZE(units) || units[i].ms >= last_ms)
+			break;
+		if (v > DURATION_MAX_MS / units[i].ms || sum + v * units[i].ms > DURATION_MAX_MS)
+			return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s: \"%s\" is too long; at most 24855 days", what,
+				       text);
+		sum += v * units[i].ms;
+		last_ms = units[i].ms;
+		rest += n;
+		if (*rest != '\0')
+			continue;
+		*ret_ms = (int64_t)sum;
+		return 0;
 	}
 	return err_set(e, EINVAL, EXIT_CODE_CONFIG,
 		       "%s: \"%s\" is not a time; write a number with ms, s, min or h, such as 30s%s", what, text,
@@ -179,6 +189,21 @@ bool config_address_is_loopback(const char *text)
 	if (inet_pton(AF_INET, host, &v4) == 1)
 		return (ntohl(v4.s_addr) >> 24) == 127;
 	return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+}
+
+bool config_is_env_name(const char *name)
+{
+	static const char others[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+	size_t n = strlen(name);
+	return n > 0 && strspn(name, others) == n && (name[0] < '0' || name[0] > '9');
+}
+
+char *config_absolute(const char *path)
+{
+	char here[PATH_MAX];
+	if (path[0] == '/' || path[0] == '\0' || getcwd(here, sizeof(here)) == NULL)
+		return mem_strdup(path);
+	return mem_printf("%s/%s", here, path);
 }
 
 char **config_split(const char *text)

@@ -4,7 +4,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* "250ms", "30s", "5min", "1h", "2d": milliseconds. `never` (-1) only where allowed. */
+/* "250ms", "30s", "5min", "1h", "2d", or several from the largest unit down, "4min50s": milliseconds. `never` (-1)
+ * only where allowed. */
 int config_duration(const char *what, const char *text, bool never_allowed, int64_t *ret_ms, struct err *e);
 
 /* "64K", "256M", "2G", "1T" or plain bytes. */
@@ -23,6 +24,11 @@ const char *config_nearest(const char *word, const char *const *names, size_t n)
 int config_address(const char *what, const char *text, struct err *e);
 /* True when the address part is a loopback one. */
 bool config_address_is_loopback(const char *text);
+
+/* Letters, digits and _, no digit first. */
+bool config_is_env_name(const char *name);
+/* The path from the root on, owned; an empty one stays empty. */
+char *config_absolute(const char *path);
 
 /* Splits at commas, white space around items removed, empty ones dropped: NULL-terminated, owned. */
 char **config_split(const char *text);

@@ -37,3 +37,6 @@ struct actor_type {
 };
 
 void actor_type_free(struct actor_type *t);
+
+/* Variables that settings cannot give a worker: the ones the daemon itself sets, and the daemon's token. */
+bool actor_type_env_is_reserved(struct slice name);

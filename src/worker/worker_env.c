@@ -9,20 +9,6 @@
 
 static const char *const inherited[] = {"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", NULL};
 
-static const char *const of_contract[] = {"LISTEN_FDS",
-					  "LISTEN_PID",
-					  "LISTEN_FDNAMES",
-					  "RIVET_SOCKET",
-					  "NOTIFY_SOCKET",
-					  "RIVET_RUNTIME_SOCKET",
-					  "RIVET_WORKER_ID",
-					  "RIVET_NAMESPACE",
-					  "RIVET_ACTOR_NAME",
-					  "RIVET_ACTOR_ID",
-					  "RIVET_ACTOR_KEY",
-					  "RIVET_ACTOR_GENERATION",
-					  NULL};
-
 static bool is_one_of(struct slice name, const char *const *list)
 {
 	for (size_t i = 0; list[i] != NULL; i++)
@@ -77,7 +63,7 @@ static void put_settings(struct worker_env *env, char *const *settings)
 		struct slice name = name_of(settings[i]);
 		if (name.n == 0 || name.n == strlen(settings[i]))
 			continue;
-		if (!is_one_of(name, of_contract) && !slice_starts(name, "RIVET_TOKEN"))
+		if (!actor_type_env_is_reserved(name))
 			put(env, mem_strdup(settings[i]));
 	}
 }

@@ -23,6 +23,10 @@
 
 #define LEFTOVERS_MAX 100000 /* entries cleared in one directory */
 
+/* "/", the id, "/runtime"; the NUL of the one is the slash of the other. */
+_Static_assert(LIMIT_RUNTIME_DIR_BYTES + WORKER_ID_BYTES + sizeof("/runtime") - 1 == LIMIT_SOCKET_PATH_BYTES,
+	       "the longest socket path below the longest runtime directory fits");
+
 static int fail(struct err *e, int code_errno, const char *what, const char *path)
 {
 	return err_set(e, code_errno, EXIT_CODE_FAILED, "cannot %s %s: %s", what, path, strerror(code_errno));
@@ -105,7 +109,7 @@ int worker_socket_dir_open(const char *runtime_dir, int *ret_lock_fd, struct err
 	if (runtime_dir[0] != '/')
 		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "the runtime directory %s is no absolute path",
 			       runtime_dir);
-	if (strlen(runtime_dir) + WORKER_ID_BYTES + sizeof("/runtime") > LIMIT_SOCKET_PATH_BYTES)
+	if (strlen(runtime_dir) > LIMIT_RUNTIME_DIR_BYTES)
 		return err_set(e, ENAMETOOLONG, EXIT_CODE_CONFIG,
 			       "the runtime directory %s is too long: paths of sockets in it would exceed %d bytes",
 			       runtime_dir, LIMIT_SOCKET_PATH_BYTES);

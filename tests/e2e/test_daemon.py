@@ -15,6 +15,7 @@ import requests
 
 from lib import procs
 from lib.check import Background, code_of, retry_after, touch
+from lib.config import check, refused
 from lib.daemon import BINARY, DaemonFailed, clean_env, run_daemon
 from lib.rawhttp import RawConnection
 from lib.rt import Runtime
@@ -23,22 +24,6 @@ from lib.worker import type_of
 from lib.ws import WsClient
 
 SECRET = "s3cret-token-1a2b3c4d5e"
-
-
-def check(tmp_path, config, *args, env=None):
-    """--check-config with the given configuration: text as it is, anything else as JSON."""
-    path = tmp_path / "config.json"
-    path.write_text(config if isinstance(config, str) else json.dumps(config, indent=2))
-    return run_daemon(["--check-config", "--config", str(path), "--data-dir", str(tmp_path / "data"), *args], env)
-
-
-def refused(tmp_path, config, *words, **options):
-    """The configuration is refused with 78, and the reason has all the words."""
-    code, output, errors = check(tmp_path, config, **options)
-    assert code == 78, (code, output, errors)
-    for word in words:
-        assert word in errors, errors
-    return errors
 
 
 # ---- options ----

@@ -1,0 +1,191 @@
+"""The configuration word by word: what is refused, with which line, and what --check-config shows."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+import requests
+
+from lib.config import check, refused, settings_of
+from lib.daemon import BINARY, ROOT, clean_env, run_daemon
+from lib.wait import wait_for
+from lib.worker import type_of
+
+
+def line_of(config, word):
+    """The line of the first member of this name in the file that lib.config writes."""
+    lines = json.dumps(config, indent=2).splitlines()
+    return next(number for number, line in enumerate(lines, 1) if f'"{word}"' in line)
+
+
+def one(**settings):
+    return {"actors": {"counter": {"command": ["/bin/true"], **settings}}}
+
+
+# ---- what is refused ----
+
+@pytest.mark.parametrize("args, words", [
+    (["--check-config=yes"], ["--check-config", "no value"]),
+    (["--foreground=1"], ["--foreground", "no value"]),
+    (["--pass-env", ""], ["--pass-env"]),
+    (["--pass-env", "A=B"], ["A=B"]),
+])
+def test_usage(args, words):
+    code, _, errors = run_daemon(args)
+    assert code == 64
+    for word in words:
+        assert word in errors
+    assert "did you mean" not in errors
+
+
+@pytest.mark.parametrize("option", ["--listen", "--data-dir", "--runtime-dir", "--auth", "--drain-timeout"])
+def test_empty_options_are_refused(option):
+    code, _, errors = run_daemon(["--check-config", option, ""])
+    assert code == 78
+    assert option in errors and "empty" in errors
+
+
+@pytest.mark.parametrize("config, words", [
+    ({"listen": ""}, ["listen", "empty"]), ({"runtime_dir": ""}, ["runtime_dir", "empty"]),
+    ({"hosts": [1]}, ["hosts", "list of texts"]), ({"hosts": [""]}, ["hosts"]), ({"hosts": [None]}, ["hosts"]),
+    ({"cors_origins": {}}, ["cors_origins"]),
+    ({"log": {"file": "a\0b"}}, ["log.file"]),
+    ({"log.level": "debug"}, ["log.level", '"log": {"level"']),
+    (one(pass_environment=[""]), ["pass_environment"]),
+    (one(pass_environment=["A=B"]), ["pass_environment", "A=B"]),
+    (one(limits={"memory": "1G"}), ["limits.memory", "cgroup"]),
+    (one(limits={"cpu": 1}), ["limits.cpu", "cgroup"]),
+])
+def test_nothing_is_ignored_in_silence(tmp_path, config, words):
+    refused(tmp_path, config, *words)
+
+
+@pytest.mark.parametrize("config, word", [
+    (one(limits={"core": 0, "memry": 1}), "memry"),
+    (one(limits={"core": 0, "open_files": "x"}), "open_files"),
+    (one(environment={"A": "x", "B": 1}), "B"),
+    ({"actors": {"first": {"command": ["x"]}, "second": {"serve": "fd"}}}, "second"),
+])
+def test_lines_of_what_is_inside(tmp_path, config, word):
+    refused(tmp_path, config, f"config.json:{line_of(config, word)}:", word)
+
+
+def test_lines_of_escaped_names(tmp_path):
+    refused(tmp_path, '{"actors": {\n"\\u0061": {\n"command": ["x"],\n"serv": "fd"}}}', "config.json:1:", "serve")
+
+
+@pytest.mark.parametrize("token", ["two words", "line\nbreak"])
+def test_token_with_white_space(tmp_path, token):
+    errors = refused(tmp_path, {}, "RIVET_TOKEN", env={"RIVET_TOKEN": token})
+    assert token not in errors
+
+
+def test_longest_runtime_directory():
+    """A socket's path may have 107 bytes, "/w-", 16 digits and "/runtime" of them below the directory."""
+    fits = "/" + "r" * 79
+    assert run_daemon(["--check-config", "--runtime-dir", fits])[0] == 0
+    code, _, errors = run_daemon(["--check-config", "--runtime-dir", fits + "r"])
+    assert code == 78
+    assert "107" in errors and fits in errors
+
+
+def test_values_that_are_overridden_are_checked_too(tmp_path):
+    refused(tmp_path, {"listen": 6420}, "config.json:2", "listen", env={"RIVET_LISTEN": "127.0.0.1:0"})
+
+
+# ---- values ----
+
+@pytest.mark.parametrize("text", ["4min50s", "1h30min", "1s500ms", "2d"])
+def test_durations_of_several_units(tmp_path, text):
+    code, output, errors = check(tmp_path, one(request_timeout=text))
+    assert code == 0, errors
+    assert text in settings_of(output)["actors.counter.request_timeout"][0]
+
+
+@pytest.mark.parametrize("text", ["50s4min", "1s1s", "1min 30s", "1h30", "s", "1sec", "1S", "24856d", "1h1h"])
+def test_what_is_no_duration(tmp_path, text):
+    refused(tmp_path, one(request_timeout=text), "request_timeout", text)
+
+
+# ---- --check-config ----
+
+def test_every_actor_setting_is_shown(tmp_path):
+    code, output, errors = check(tmp_path, one(sleep_after="5s"), "--pass-env", "LANG")
+    assert code == 0, errors
+    found = settings_of(output)
+    assert found["actors.counter.sleep_after"] == ('"5s"', f"{tmp_path}/config.json:7")
+    assert found["actors.counter.start_timeout"] == ("25s", "default")
+    assert found["actors.counter.workers_max"] == ("256", "default")
+    assert "LANG" in found["actors.counter.pass_environment"][0]
+    assert "--pass-env" in found["actors.counter.pass_environment"][1]
+    for name in ("directory", "user", "group", "environment", "environment_file", "isolation", "actors_per_worker",
+                 "serve", "ready", "stop_grace", "request_timeout", "requests_max", "limits"):
+        assert found[f"actors.counter.{name}"][1] == "default"
+
+
+def test_command_of_the_command_line_is_the_one_shown(tmp_path):
+    code, output, errors = check(tmp_path, one(), "--actor", "counter", "--", "/bin/false")
+    assert code == 0, errors
+    shown = [line for line in output.splitlines() if line.startswith("actors.counter.command")]
+    assert len(shown) == 1 and "/bin/false" in shown[0]
+
+
+def test_starts_max_is_worked_out(tmp_path):
+    assert settings_of(check(tmp_path, {})[1])["starts_max"] == (str(2 * os.cpu_count()), "default")
+
+
+@pytest.mark.parametrize("token", ["plain", "with@at", "with:colon", "a@b@c"])
+def test_token_in_a_url_is_masked_whole(tmp_path, token):
+    code, output, _ = check(tmp_path, {}, "--engine", f"https://space:{token}@engine.example/a@b")
+    assert code == 0
+    assert settings_of(output)["engine.endpoint"][0] == "https://space:***@engine.example/a@b"
+
+
+@pytest.mark.parametrize("settings, args, word", [
+    ({"pass_environment": ["RIVET_TOKEN"]}, (), "RIVET_TOKEN"),
+    ({"environment": {"RIVET_TOKEN_X": "1"}}, (), "RIVET_TOKEN_X"),
+    ({"environment": {"RIVET_ACTOR_ID": "1"}}, (), "RIVET_ACTOR_ID"),
+    ({}, ("--pass-env", "RIVET_TOKEN_FILE"), "RIVET_TOKEN_FILE"),
+    ({"actors_per_worker": 5}, (), "actors_per_worker"),
+])
+def test_settings_without_effect_are_named(tmp_path, settings, args, word):
+    code, output, errors = check(tmp_path, one(**settings), *args)
+    assert code == 0, errors
+    assert any(word in line for line in output.splitlines() if line.startswith("# warning"))
+
+
+def test_settings_without_effect_are_logged(make_daemon):
+    daemon = make_daemon({"actors": {"probe": type_of("probe.py", pass_environment=["RIVET_TOKEN"])}})
+    assert daemon.wait_log(lambda record: record["level"] == "warn" and "RIVET_TOKEN" in record.get("why", ""))
+
+
+# ---- detached ----
+
+def test_detached_workers_start_where_the_daemon_was_started(tmp_path):
+    """Paths are resolved before the daemon goes to the root directory, those of commands and directories too."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "worker.py").symlink_to(os.path.join(ROOT, "tests", "e2e", "workers", "probe.py"))
+    workers = os.path.join(ROOT, "tests", "e2e", "workers")
+    (tmp_path / "c.json").write_text(json.dumps({"actors": {
+        "here": {"command": ["/usr/bin/python3", "worker.py"]},
+        "below": {"command": ["/usr/bin/python3", "../worker.py"], "directory": "below"}}}))
+    done = subprocess.run(
+        [BINARY, "--detach", "-f", "-l", "127.0.0.1:0", "--log-file", "daemon.log", "--runtime-dir", "r", "-c", "c.json"],
+        cwd=tmp_path, env=clean_env({"PYTHONPATH": workers}), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+    def records():
+        return [json.loads(line) for line in (tmp_path / "daemon.log").read_text().splitlines()]
+    pid = next(record["pid"] for record in records() if record["msg"] == "ready")
+    address = next(record["address"] for record in records() if record.get("listener") == "api")
+    try:
+        for name in ("here", "below"):
+            path = f"/gateway/{name}/pid?rvt-namespace=default&rvt-method=getOrCreate&rvt-key=k&rvt-runner=default"
+            answer = requests.get(f"http://{address}{path}", timeout=60)
+            assert answer.status_code == 200, answer.text
+            assert os.path.realpath(f"/proc/{answer.text}/cwd") == str(tmp_path / ("below" if name == "below" else ""))
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="the daemon's end")
