@@ -93,3 +93,12 @@
 	(40 * 1024 *                \
 	 1024) /* on the way to an engine: the largest answer and more; encrypted, it must fit the stream's bound */
 #define LIMIT_RESOLVES 8 /* threads in the name service; it gives up by itself after half a minute */
+
+/* Tunnel of an engine. An engine takes no stop for one client, so what cannot be passed on waits here. */
+#define LIMIT_TUNNEL_FLOWS LIMIT_EXCHANGES
+#define LIMIT_TUNNEL_BYTES (256 * 1024 * 1024)      /* bodies and messages of all actors */
+#define LIMIT_TUNNEL_ACTOR_BYTES (96 * 1024 * 1024) /* of one: two largest bodies and a largest message */
+#define LIMIT_TUNNEL_SOCKET_BYTES \
+	(36 * 1024 * 1024)                   /* of one WebSocket towards its worker: a largest message and more */
+#define LIMIT_TUNNEL_REPLY_BYTES (64 * 1024) /* short answers without a request of their own */
+#define LIMIT_TUNNEL_READY_MS (30 * 1000)    /* waiting for a ready actor; the engine waits as long */

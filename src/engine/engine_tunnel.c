@@ -1,0 +1,203 @@
+/* Owns the table of what is under way through the tunnel and what waits for
+ * the link.
+ *
+ * Happy path: a message finds its flow by gateway and request id, or begins
+ * one; flows send their answers themselves. When the link is full or away,
+ * frames wait in their flows, and are sent in turns when it is back.
+ *
+ * Failure paths: messages of flows that are no more are dropped, as the engine
+ * drops ours; another runner id (reset) drops everything. */
+#include "engine/engine_tunnel_private.h"
+
+#include "codec/ws_frame.h"
+
+#define TUNNEL_MAGIC 0x74756e6eu
+#define FRAME_MAX (LIMIT_ENGINE_BODY_BYTES + 2 * LIMIT_HTTP_HEAD_BYTES)
+
+static struct engine_flow *flow_of(struct map_node *node)
+{
+	return CONTAINER_OF(node, struct engine_flow, by_pair);
+}
+
+/* NULL: none under way. */
+static struct engine_flow *find(const struct engine_tunnel *t, const struct runner_message_id *id)
+{
+	uint8_t pair[ENGINE_PAIR_BYTES];
+	memcpy(pair, id->gateway, sizeof(id->gateway));
+	memcpy(pair + sizeof(id->gateway), id->request, sizeof(id->request));
+	struct map_node *node = map_get(&t->by_pair, slice_of(pair, sizeof(pair)));
+	return node == NULL ? NULL : flow_of(node);
+}
+
+static void drop(struct engine_flow *f)
+{
+	if (f->socket)
+		engine_socket_drop(f);
+	else
+		engine_request_drop(f);
+}
+
+/* ---- towards the engine ---- */
+
+void engine_tunnel_reply(struct engine_tunnel *t, struct runner_tunnel_up *m)
+{
+	struct runner_to_server up = {.tag = RUNNER_TO_SERVER_TUNNEL};
+	m->id.index = 0; /* of our own numbering */
+	up.tunnel = *m;
+	buf_reset(&t->scratch);
+	CHECK(runner_to_server_put(&t->scratch, &up) == 0);
+	struct slice frame = buf_slice(&t->scratch);
+	if (buf_len(&t->replies) == 0 && t->o.ops->send(t->o.arg, frame) == 0)
+		return;
+	uint32_t n = (uint32_t)frame.n;
+	if (buf_len(&t->replies) + sizeof(n) + n > LIMIT_TUNNEL_REPLY_BYTES)
+		return; /* the gateway asks again by itself */
+	buf_add(&t->replies, slice_of(&n, sizeof(n)));
+	buf_add(&t->replies, frame);
+}
+
+static bool flush_replies(struct engine_tunnel *t)
+{
+	while (buf_len(&t->replies) > 0) {
+		uint32_t n;
+		struct slice kept = buf_slice(&t->replies);
+		CHECK(kept.p != NULL && kept.n > sizeof(n));
+		memcpy(&n, kept.p, sizeof(n));
+		if (t->o.ops->send(t->o.arg, slice_head(slice_from(kept, sizeof(n)), n)) != 0)
+			return false;
+		buf_drop(&t->replies, sizeof(n) + n);
+	}
+	return true;
+}
+
+static void flushed(struct engine_flow *f)
+{
+	if (f->socket)
+		engine_socket_flushed(f);
+	else
+		engine_request_flushed(f);
+}
+
+void engine_tunnel_room(struct engine_tunnel *t)
+{
+	if (!flush_replies(t))
+		return;
+	for (struct list *node; (node = list_pop(&t->pending)) != NULL;) {
+		struct engine_flow *f = CONTAINER_OF(node, struct engine_flow, pending);
+		if (engine_flow_flush_one(f) != 0) {
+			list_push_front(&t->pending, &f->pending);
+			return;
+		}
+		if (engine_flow_sent(f))
+			flushed(f);
+		else
+			list_push_back(&t->pending, &f->pending);
+	}
+}
+
+void engine_tunnel_online(struct engine_tunnel *t)
+{
+	engine_tunnel_room(t);
+}
+
+/* ---- from the engine ---- */
+
+static void on_request_start(struct engine_tunnel *t, struct engine_flow *f, const struct runner_tunnel_down *m)
+{
+	if (f != NULL && !f->socket && slice_is(m->request.actor_id, f->actor->id)) {
+		t->stats.joined++; /* one answer, under the same ids, is the answer to every attempt */
+		return;
+	}
+	if (f != NULL)
+		drop(f);
+	engine_request_start(t, m);
+}
+
+static void on_socket_open(struct engine_tunnel *t, struct engine_flow *f, const struct runner_tunnel_down *m)
+{
+	if (f != NULL && f->socket && slice_is(m->open.actor_id, f->actor->id)) {
+		engine_socket_again(f, m->id.index);
+		return;
+	}
+	if (f != NULL)
+		drop(f);
+	engine_socket_start(t, m);
+}
+
+void engine_tunnel_message(struct engine_tunnel *t, const struct runner_tunnel_down *m)
+{
+	struct engine_flow *f = find(t, &m->id);
+	struct engine_flow *request = f != NULL && !f->socket ? f : NULL;
+	struct engine_flow *socket = f != NULL && f->socket ? f : NULL;
+	CHECK(t->magic == TUNNEL_MAGIC);
+	switch (m->kind) {
+	case RUNNER_DOWN_REQUEST_START:
+		on_request_start(t, f, m);
+		break;
+	case RUNNER_DOWN_REQUEST_CHUNK:
+		if (request != NULL)
+			engine_request_chunk(request, m->chunk.body, m->chunk.finish);
+		break;
+	case RUNNER_DOWN_REQUEST_ABORT:
+		if (request != NULL)
+			engine_request_drop(request);
+		break;
+	case RUNNER_DOWN_WS_OPEN:
+		on_socket_open(t, f, m);
+		break;
+	case RUNNER_DOWN_WS_MESSAGE:
+		if (socket != NULL)
+			engine_socket_message(socket, m->id.index, m->message.binary, m->message.data);
+		break;
+	case RUNNER_DOWN_WS_CLOSE:
+		if (socket != NULL)
+			engine_socket_closed(socket, m->close.has_code ? m->close.code : WS_CLOSE_NONE,
+					     m->close.has_reason ? m->close.reason : SLICE_NONE);
+		break;
+	case RUNNER_DOWN_KINDS:
+		break;
+	}
+}
+
+/* ---- life ---- */
+
+void engine_tunnel_reset(struct engine_tunnel *t)
+{
+	LIST_FOR (&t->flows, node)
+		drop(CONTAINER_OF(node, struct engine_flow, all));
+	buf_reset(&t->replies);
+	CHECK(t->bytes == 0 && list_empty(&t->pending));
+}
+
+struct engine_tunnel *engine_tunnel_new(const struct engine_tunnel_options *o)
+{
+	struct engine_tunnel *t = mem_zalloc(sizeof(*t));
+	t->magic = TUNNEL_MAGIC;
+	t->o = *o;
+	engine_head_init(&t->head);
+	map_init(&t->by_pair, LIMIT_TUNNEL_FLOWS);
+	map_init(&t->actors, LIMIT_TUNNEL_FLOWS);
+	list_init(&t->flows);
+	list_init(&t->pending);
+	buf_init(&t->replies, LIMIT_TUNNEL_REPLY_BYTES);
+	buf_init(&t->scratch, FRAME_MAX);
+	return t;
+}
+
+void engine_tunnel_free(struct engine_tunnel *t)
+{
+	CHECK(list_empty(&t->flows));
+	engine_head_done(&t->head);
+	map_done(&t->by_pair);
+	map_done(&t->actors);
+	buf_done(&t->replies);
+	buf_done(&t->scratch);
+	t->magic = 0;
+	mem_free(t);
+}
+
+void engine_tunnel_stats(const struct engine_tunnel *t, struct engine_tunnel_stats *ret)
+{
+	*ret = t->stats;
+	ret->bytes = t->bytes;
+}

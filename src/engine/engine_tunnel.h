@@ -1,0 +1,55 @@
+/* Traffic of a Rivet Engine: tunnel messages to exchanges and back (runner protocol v7, sections 6 and 7).
+ *
+ * One table of what is under way, by gateway and request id. A request is
+ * answered with one message when its answer is whole; a re-sent one joins the
+ * attempt that still runs. Nothing here starts an actor: the engine does, and
+ * is told when one is not here. Memory is bounded per actor and in all. */
+#pragma once
+
+#include "actor/dispatch.h"
+#include "codec/runner_msg.h"
+
+struct engine_tunnel;
+
+enum engine_tunnel_outcome {
+	ENGINE_TUNNEL_FULL = 1, /* nothing was taken; engine_tunnel_room follows */
+	ENGINE_TUNNEL_OFFLINE,  /* nothing was taken; engine_tunnel_online or engine_tunnel_reset follows */
+};
+
+struct engine_tunnel_ops {
+	/* One whole frame (ToServer) of traffic, copied. 0 or enum engine_tunnel_outcome. Calls nothing of the tunnel
+	 * from inside. */
+	int (*send)(void *arg, struct slice frame);
+	/* Traffic came for an actor without an incarnation here: perhaps its start command was lost. May only note and
+	 * post. */
+	void (*absent)(void *arg, const char *actor_id);
+};
+
+struct engine_tunnel_options {
+	struct loop *loop;
+	struct actor_table *table; /* outlives the tunnel, as the loop does */
+	const struct engine_tunnel_ops *ops;
+	void *arg;
+	const char *token; /* the engine's, kept from workers; NULL: none. Borrowed */
+};
+
+struct engine_tunnel *engine_tunnel_new(const struct engine_tunnel_options *o);
+/* After engine_tunnel_reset. */
+void engine_tunnel_free(struct engine_tunnel *t);
+
+/* A tunnel message; copies what it keeps. From the link's callbacks, not from inside an exchange's ops. */
+void engine_tunnel_message(struct engine_tunnel *t, const struct runner_tunnel_down *m);
+
+/* The link takes frames again: after FULL, and after a reconnect as the same runner. */
+void engine_tunnel_room(struct engine_tunnel *t);
+void engine_tunnel_online(struct engine_tunnel *t);
+/* Another runner id, evicted or lost: everything is dropped without a word to the engine; workers see their clients
+ * leave. */
+void engine_tunnel_reset(struct engine_tunnel *t);
+
+struct engine_tunnel_stats {
+	uint64_t requests, joined, aborted, refused; /* since the start; joined: re-sent while the first attempt ran */
+	uint64_t websockets, messages_lost;          /* since the start; messages_lost: gaps noticed */
+	size_t flows, bytes;                         /* now */
+};
+void engine_tunnel_stats(const struct engine_tunnel *t, struct engine_tunnel_stats *ret);
