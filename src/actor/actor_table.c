@@ -201,6 +201,12 @@ void actor_table_alarm(struct actor_table *t, const struct actor_ref *ref, int64
 		actor_alarm_set(a, due_wall_ms, attempts);
 }
 
+bool actor_table_is_placing(const struct actor_table *t, const char *id)
+{
+	const struct actor *a = actor_table_find(t, id);
+	return a != NULL && a->state == LIFE_PLACING;
+}
+
 size_t actor_table_count(const struct actor_table *t)
 {
 	return t->by_id.count;

@@ -41,6 +41,8 @@ void actor_table_stop(struct actor_table *t, const struct actor_ref *a, const ch
 /* All of them; for drain and eviction. kill_now: straight to SIGKILL. */
 void actor_table_stop_all(struct actor_table *t, const char *reason, int64_t deadline_ms, bool kill_now);
 size_t actor_table_count(const struct actor_table *t);
+/* True while the actor of this id waits for a worker to have room. */
+bool actor_table_is_placing(const struct actor_table *t, const char *id);
 
 /* The alarm of a running actor was set or cleared (0), e.g. by a state call just made durable. attempts: failed so far.
  */

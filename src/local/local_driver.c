@@ -64,6 +64,7 @@ int local_driver_open(struct local *l, struct local_driver **ret, struct err *e)
 					.guardian = l->o.guardian,
 					.runtime_dir = l->o.runtime_dir,
 					.starts_max = l->o.starts_max,
+					.wait_min_ms = LOCAL_READY_MS,
 					.crowded = on_crowded,
 					.arg = d};
 	int r = actor_table_open(&o, &d->driver, &d->table, e);

@@ -82,6 +82,14 @@ void local_front_offer(struct local_front *f, const struct local_route *route)
 	local_driver_offer_key(d, &k, route->create, f->x);
 }
 
+struct answer_failure local_front_not_ready(const struct local_front *f)
+{
+	if (actor_table_is_placing(local_driver_table(f->r.local->driver), f->x->actor_id))
+		return (struct answer_failure){503, "actor", "overloaded", answer_sentence("actor", "overloaded"), 1};
+	return (struct answer_failure){503, "guard", "actor_ready_timeout",
+				       answer_sentence("guard", "actor_ready_timeout"), 1};
+}
+
 void local_front_free(struct local_front *f, enum exchange_why why)
 {
 	timer_disarm(&f->ready);

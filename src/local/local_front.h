@@ -25,6 +25,8 @@ struct local_front *local_front_open(struct local *l, struct http_conn *c, const
 				     const struct local_request_ops *request_ops, const struct exchange_ops *ops,
 				     void (*on_ready_timeout)(void *arg));
 void local_front_offer(struct local_front *f, const struct local_route *route);
+/* What a client is told whose time to wait for a ready actor is over. */
+struct answer_failure local_front_not_ready(const struct local_front *f);
 /* Leaves the exchange if still there, takes it off the connection, frees. */
 void local_front_free(struct local_front *f, enum exchange_why why);
 

@@ -187,8 +187,9 @@ static void on_ready_timeout(void *arg)
 		timer_arm(&f->ready, limit_ms - waited_ms);
 		return;
 	}
+	struct answer_failure why = local_front_not_ready(f);
 	snprintf(metadata, sizeof(metadata), "{\"actor_id\":\"%s\"}", f->x->actor_id);
-	fail(f, 503, "guard", "actor_ready_timeout", answer_sentence("guard", "actor_ready_timeout"), 1, metadata);
+	fail(f, why.status, why.group, why.code, why.message, why.retry_after_s, metadata);
 	local_front_free(f, EXCHANGE_TIMEOUT);
 }
 

@@ -224,10 +224,11 @@ static void on_ready_timeout(void *arg)
 		timer_arm(&f->ready, limit_ms - waited_ms);
 		return;
 	}
+	struct answer_failure why = local_front_not_ready(f);
 	bool rivet = offered_rivet(f);
 	detach(f);
 	if (c != NULL)
-		upgrade_and_close(c, f->r.ray, rivet, "guard", "actor_ready_timeout");
+		upgrade_and_close(c, f->r.ray, rivet, why.group, why.code);
 	local_front_free(f, EXCHANGE_TIMEOUT);
 }
 

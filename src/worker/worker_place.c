@@ -274,6 +274,13 @@ static void on_start_answer(struct place *pl, enum worker_call_outcome outcome, 
 	worker_slot_free(w);
 }
 
+/* While it waits no time of its start passes: that begins with the process. */
+static int64_t seat_wait_ms(const struct place *pl)
+{
+	int64_t start_ms = pl->kind->type->start_timeout_ms, min_ms = pl->pool->o.wait_min_ms;
+	return start_ms > min_ms ? start_ms : min_ms;
+}
+
 static char *late_sentence(const struct place *pl)
 {
 	long long ms = (long long)pl->kind->type->start_timeout_ms;
@@ -299,8 +306,7 @@ static void on_timer(void *arg)
 		pl->owe_unplaceable = true;
 		worker_place_over(pl, PLACE_STOPPED,
 				  mem_printf("no worker was free for the actor within %lld ms (workers_max is %u)",
-					     (long long)pl->kind->type->start_timeout_ms,
-					     (unsigned)pl->kind->type->workers_max));
+					     (long long)seat_wait_ms(pl), (unsigned)pl->kind->type->workers_max));
 		break;
 	case PLACE_SEATED:
 	case PLACE_STARTING:
@@ -505,7 +511,7 @@ struct place *worker_place_new(struct worker_pool *p, struct worker_kind *kind, 
 	worker_call_init(&pl->alarm, p->o.loop, on_alarm, pl);
 	p->n_places++;
 	list_push_back(&kind->waiting, &pl->node);
-	timer_arm(&pl->timer, kind->type->start_timeout_ms);
+	timer_arm(&pl->timer, seat_wait_ms(pl));
 	return pl;
 }
 

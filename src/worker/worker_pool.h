@@ -54,6 +54,7 @@ struct worker_pool_options {
 	struct guardian *guardian;
 	const char *runtime_dir;
 	uint32_t starts_max;               /* processes starting at once */
+	int64_t wait_min_ms;               /* an actor waits for its seat at least so long; its start_timeout if more */
 	const struct runtime_ops *runtime; /* what runtime sockets call */
 	void *runtime_arg;
 	/* The type is at workers_max and an actor waits: the owner may put its longest idle actor to sleep (post it).
@@ -69,8 +70,8 @@ int worker_pool_open(const struct worker_pool_options *o, struct worker_pool **r
 void worker_pool_close(struct worker_pool *p, void (*closed)(void *arg), void *arg);
 
 /* Asks for a seat. Waits in the fair queue when the type is at workers_max or starts_max are starting; the waiting ends
- * with worker_place_kill, or with unplaceable when type->start_timeout_ms passes without a seat. `events` come from the
- * tick. */
+ * with worker_place_kill, or with unplaceable when the longer of wait_min_ms and type->start_timeout_ms passes without
+ * a seat. `events` come from the tick. */
 struct place *worker_pool_place(struct worker_pool *p, const struct actor_type *type, const struct place_actor *actor,
 				const struct place_events *events, void *arg);
 
