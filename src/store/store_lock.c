@@ -6,13 +6,17 @@
  * owner is dead is tried again for a second.
  *
  * Failure: the directory cannot be made or written, another daemon has it. */
-#include "store/store_private.h"
+#include "store/store_lock.h"
+
+#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "store/store.h"
 #include "store/store_db.h"
+#include "store/store_lock.h"
 
 #define STORE_MAGIC 0x53746f72u
 #define STORE_ORDER_SLOTS 1024 /* power of two; two orders in one slot only cost a read its parallelism */
@@ -62,6 +63,3 @@ void *store_reader_main(void *arg);
 void store_checkpoint_reserve(struct store *s);
 void store_checkpoint_turn(struct store *s);
 void *store_checkpointer_main(void *arg);
-
-/* store_lock.c: creates the directory and locks it for this process; *ret is the lock's descriptor. */
-int store_lock_take(const char *data_dir, int *ret, struct err *e);
