@@ -120,7 +120,7 @@ RUN_PACKAGES := python3 curl
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-websockets procps util-linux \
 	nodejs:node npm:npm golang-go:go nginx-light:nginx uvicorn python3-starlette python3-fastapi gunicorn python3-flask socat \
 	ca-certificates
-BENCH_PACKAGES := wrk nginx-light:nginx redis-server
+BENCH_PACKAGES := python3 python3-requests wrk nginx-light:nginx redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck clang libclang-rt-14-dev
 
 .PHONY: deps-build deps-run deps-test deps-bench deps-lint
@@ -161,7 +161,7 @@ test-e2e: $(BUILD)/rivet-runnerd
 	@BUILD=$(abspath $(BUILD)) tests/run
 
 include tests/fuzz/fuzz.mk
--include tests/bench/bench.mk
+include tests/bench/bench.mk
 
 # ---- keeping it good ----
 
