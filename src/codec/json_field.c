@@ -242,10 +242,9 @@ static int digit_value(uint8_t c, bool url)
 bool base64_get(struct buf *out, struct slice text, bool url)
 {
 	struct slice digits = text;
-	while (digits.n > 0 && text.n - digits.n < 2 && digits.p[digits.n - 1] == '=')
+	while (!url && digits.n > 0 && text.n - digits.n < 2 && digits.p[digits.n - 1] == '=')
 		digits.n--;
-	bool padded = digits.n < text.n || !url;
-	if (digits.n % 4 == 1 || (padded && text.n % 4 != 0))
+	if (digits.n % 4 == 1 || (!url && text.n % 4 != 0))
 		return false;
 	uint8_t *to = buf_reserve(out, digits.n / 4 * 3 + digits.n % 4 * 3 / 4);
 	uint32_t bits = 0;

@@ -25,7 +25,7 @@ void json_put_str(struct buf *out, struct slice s);
 /* Appends a jansson value compactly. */
 void json_put(struct buf *out, const json_t *value);
 
-/* Base64 (RFC 4648). decode: false on malformed input, of which nothing is appended. url: the URL alphabet; padding
- * optional when decoding, absent when encoding with url. What exceeds out's cap sets out->over. */
+/* Base64 (RFC 4648): with padding, or in the URL alphabet without any. decode: false on malformed input, of which
+ * nothing is appended. What exceeds out's cap sets out->over. */
 void base64_put(struct buf *out, struct slice s, bool url);
 bool base64_get(struct buf *out, struct slice text, bool url);

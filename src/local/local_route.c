@@ -223,21 +223,19 @@ static bool set_key(struct local_route *r, const char *value)
 static bool set_input(struct local_route *r, const char *value)
 {
 	struct buf input;
-	const char *code = NULL;
 	buf_init(&input, LIMIT_HTTP_TARGET_BYTES);
-	if (!base64_get(&input, slice_str(value), true))
-		code = "query_invalid_base64_input";
-	else if (!local_cbor_is_one(buf_slice(&input)))
-		code = "query_invalid_cbor_input";
-	if (code == NULL) {
+	if (!base64_get(&input, slice_str(value), true)) {
+		fail(r, 400, "guard", "query_invalid_base64_input", NULL);
+	} else if (!local_cbor_is_one(buf_slice(&input))) {
+		fail(r, 400, "guard", "query_invalid_cbor_input",
+		     local_json_strings("detail", SLICE_LIT("not one CBOR value"), NULL, SLICE_NONE));
+	} else {
 		r->input_len = buf_len(&input);
 		r->input = mem_alloc(r->input_len);
 		memcpy(r->input, buf_slice(&input).p, r->input_len);
 	}
 	buf_done(&input);
-	if (code != NULL)
-		fail(r, 400, "guard", code, NULL);
-	return code == NULL;
+	return r->kind != ROUTE_BAD;
 }
 
 /* What only one of the methods may or must have. */
@@ -306,7 +304,8 @@ static void route_by_query(struct parse *p, struct slice segment, struct slice r
 	}
 	r->name = local_route_decode(segment, false);
 	if (r->name == NULL) {
-		fail(r, 400, "guard", "query_invalid_percent_encoding", NULL);
+		fail(r, 400, "guard", "query_invalid_percent_encoding",
+		     local_json_strings("name", SLICE_LIT("name"), NULL, SLICE_NONE));
 		return;
 	}
 	if (take_pairs(p, rest, values) && set_values(r, values)) {
@@ -335,17 +334,26 @@ static void route_by_id(struct parse *p, struct slice id, struct slice token, st
 		finish(p);
 }
 
-/* /gateway/{segment}[/rest]; false when it is none. */
+static bool has_empty_segment(struct slice path)
+{
+	for (size_t i = 1; i < path.n; i++) {
+		if (path.p[i - 1] == '/' && path.p[i] == '/')
+			return true;
+	}
+	return false;
+}
+
+/* /gateway/{segment}[/rest]; false when it is none. A path with "//" anywhere is none, as for an engine. */
 static bool route_by_path(struct parse *p)
 {
-	static const char prefix[] = "/gateway/";
-	if (!slice_starts(p->path, prefix))
+	if (!slice_is(p->path, "/gateway") && !slice_starts(p->path, "/gateway/"))
 		return false;
-	struct slice rest = slice_from(p->path, sizeof(prefix) - 1);
+	struct slice rest = slice_from(p->path, sizeof("/gateway") - 1);
+	rest = slice_from(rest, rest.n > 0);
+	if (has_empty_segment(p->path))
+		return false;
 	struct slice segment = slice_head(rest, slice_find(rest, '/'));
 	rest = slice_from(rest, segment.n);
-	if (segment.n == 0 && rest.n > 0)
-		return false;
 	if (has_routing_pair(p->query)) {
 		route_by_query(p, segment, rest);
 		return true;

@@ -362,8 +362,11 @@ def test_not_a_gateway_path(calm, path):
     assert once(calm.address, "GET", path).status == 404
 
 
-def test_base_path_with_an_empty_segment_is_no_gateway_path(calm, made):
-    assert once(calm.address, "GET", f"//gateway/{made.id}/x").status == 404
+@pytest.mark.parametrize("path", ["//gateway/{id}/x", "/gateway//{id}/x", "/gateway/{id}//x", "/gateway/{id}/a//b?c"])
+def test_base_path_with_an_empty_segment_is_no_gateway_path(calm, made, path):
+    answer = once(calm.address, "GET", path.format(id=made.id))
+    assert (answer.status, json.loads(answer.body)["code"]) == (404, "not_found")
+    assert json.loads(answer.body)["group"] == "api"
 
 
 def test_gateway_by_header(calm, made):

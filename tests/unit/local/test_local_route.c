@@ -78,6 +78,11 @@ static void test_api(void **state)
 					      "/gateway/@t/",
 					      "/gateway/" ID "@/x",
 					      "//gateway/" ID "/x",
+					      "/gateway/" ID "//x",
+					      "/gateway/" ID "/a//b?c=d",
+					      "/gateway/" ID "/a//",
+					      "/gateway/n//x?" GET,
+					      "/gatewayx?rvt-key=a",
 					      "/x?rvt-key=a",
 					      "/gateway//?rvt-key=a"};
 	(void)state;
@@ -95,7 +100,7 @@ static void test_by_id(void **state)
 	expect_id("/gateway/" ID "/", "", "/", NULL);
 	expect_id("/gateway/" ID "?", "", "/?", NULL);
 	expect_id("/gateway/" ID "?a=1", "", "/?a=1", NULL);
-	expect_id("/gateway/" ID "/a//b/%2F../c?x=%20&&rvtx=1&y", "", "/a//b/%2F../c?x=%20&&rvtx=1&y", NULL);
+	expect_id("/gateway/" ID "/a/%2F/b/%2F../c?x=//%20&&rvtx=1&y", "", "/a/%2F/b/%2F../c?x=//%20&&rvtx=1&y", NULL);
 	expect_id("/gateway/TLF0XCG1BUACNO4ZOFGPR7ISBEAL00/x", "", "/x", NULL);
 	expect_id("/gateway/%74lf0xcg1buacno4zofgpr7isbeal00/x", "", "/x", NULL);
 	/* The path has the last word. */
@@ -285,8 +290,9 @@ static void test_by_query_bad(void **state)
 	    {"/gateway/n/x?" GET "&rvt-key=%zz", "guard.query_invalid_percent_encoding", "{\"name\":\"rvt-key\"}"},
 	    {"/gateway/n/x?" GET "&rvt-key=%00", "guard.query_invalid_percent_encoding", "{\"name\":\"rvt-key\"}"},
 	    {"/gateway/n/x?" GET "&rvt-key=%ff", "guard.query_invalid_percent_encoding", "{\"name\":\"rvt-key\"}"},
-	    {"/gateway/%ff/x?" GET, "guard.query_invalid_percent_encoding", NULL},
+	    {"/gateway/%ff/x?" GET, "guard.query_invalid_percent_encoding", "{\"name\":\"name\"}"},
 	    {"/gateway/?" GET, "guard.query_empty_actor_name", NULL},
+	    {"/gateway?" GET, "guard.query_empty_actor_name", NULL},
 	    {"/gateway/n@t/x?" GET, "guard.query_path_token_syntax", NULL},
 	    {"/gateway/n/x?rvt-namespace=d&rvt-method=getOrCreate", "guard.query_missing_pool", NULL},
 	    {"/gateway/n/x?" GET "&rvt-runner=default", "guard.query_get_disallowed_params",
@@ -297,8 +303,13 @@ static void test_by_query_bad(void **state)
 	    {"/gateway/n/x?" GET "&rvt-crash-policy=sleep", "guard.query_get_disallowed_params",
 	     "{\"name\":\"rvt-crash-policy\"}"},
 	    {"/gateway/n/x?" GOC "&rvt-input=***", "guard.query_invalid_base64_input", NULL},
-	    {"/gateway/n/x?" GOC "&rvt-input=_w", "guard.query_invalid_cbor_input", NULL},
-	    {"/gateway/n/x?" GOC "&rvt-input=", "guard.query_invalid_cbor_input", NULL},
+	    {"/gateway/n/x?" GOC "&rvt-input=gWFh-Q", "guard.query_invalid_cbor_input",
+	     "{\"detail\":\"not one CBOR value\"}"},
+	    {"/gateway/n/x?" GOC "&rvt-input=_w", "guard.query_invalid_cbor_input",
+	     "{\"detail\":\"not one CBOR value\"}"},
+	    {"/gateway/n/x?" GOC "&rvt-input=", "guard.query_invalid_cbor_input",
+	     "{\"detail\":\"not one CBOR value\"}"},
+	    {"/gateway/n/x?" GOC "&rvt-input=9g==", "guard.query_invalid_base64_input", NULL},
 	    {"/gateway/n/x?" GOC "&rvt-region=mars", "datacenter.not_found", NULL},
 	};
 	(void)state;
