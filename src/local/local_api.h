@@ -62,14 +62,17 @@ bool local_api_query_check(struct api_call *c);
 /* Next piece between commas, not empty; false at the end. */
 bool local_api_query_piece(struct slice *list, struct slice *ret);
 
-/* Decoded value of a parameter, of its first occurrence; NULL when it is absent. The caller frees. */
+/* Decoded value of a parameter, of its first occurrence; NULL when it is absent or empty. The caller frees. */
 char *local_api_query_text(const struct api_call *c, const char *name);
 /* Every occurrence: next decoded value or NULL at the end; *at starts at 0. The caller frees. */
 char *local_api_query_next(const struct api_call *c, const char *name, size_t *at);
 /* True when the repeatable parameter `one`, or a comma-separated piece of `many`, names it; also when neither is
  * given. */
 bool local_api_query_selects(const struct api_call *c, const char *one, const char *many, const char *value);
-/* *ret untouched when absent. False: the call has ended (400). */
+/* The repeatable parameter `one` and the comma-separated pieces of `many` are ids, be there none of that id. False:
+ * the call has ended (400). */
+bool local_api_query_ids(struct api_call *c, const char *one, const char *many);
+/* 0: nothing is to be listed. False: the call has ended (400); so in the next two, *ret untouched when absent. */
 bool local_api_query_limit(struct api_call *c, size_t *ret);
 bool local_api_query_cursor(struct api_call *c, int64_t *ret);
 bool local_api_query_bool(struct api_call *c, const char *name, bool *ret);

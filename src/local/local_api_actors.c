@@ -287,7 +287,8 @@ static void add_id(struct store_actor_list *q, const char *id)
 	q->ids[q->n_ids++] = mem_strdup(id);
 }
 
-/* Ids of `actor_ids` that cannot be read are left out; a bad `actor_id` is an error. False: the call has ended. */
+/* Ids of `actor_ids` that cannot be read are left out; a bad `actor_id` is an error. Ids of another datacenter count,
+ * and are of nobody here. q->ids stays NULL when no id was given. False: the call has ended. */
 static bool take_ids(struct api_call *c, struct store_actor_list *q)
 {
 	MEM_AUTO char *many = local_api_query_text(c, "actor_ids");
@@ -297,7 +298,9 @@ static bool take_ids(struct api_call *c, struct store_actor_list *q)
 	char *one = NULL;
 	q->ids = mem_zalloc(IDS_MAX * sizeof(*q->ids));
 	while (local_api_query_piece(&left, &piece)) {
-		if (++count <= IDS_MAX && actor_id_parse(piece, &id) == 0)
+		int r = actor_id_parse(piece, &id);
+		count += r != ACTOR_ID_MALFORMED;
+		if (r == 0 && count <= IDS_MAX)
 			add_id(q, id.text);
 	}
 	while ((one = local_api_query_next(c, "actor_id", &at)) != NULL) {
@@ -316,7 +319,7 @@ static bool take_ids(struct api_call *c, struct store_actor_list *q)
 		api_call_fail(c, 400, "validation", "too_many_actor_ids", slice_str(message), metadata);
 		return false;
 	}
-	if (q->n_ids == 0)
+	if (count == 0)
 		mem_free(TAKE(q->ids));
 	return true;
 }
@@ -330,9 +333,11 @@ static bool check_list(struct api_call *c, const struct store_actor_list *q)
 		what = "Name is required when key is provided.";
 	else if (q->ids == NULL && q->name == NULL)
 		what = "Name is required when not using actor_ids.";
-	if (what != NULL)
-		api_call_fail(c, 400, "validation", "invalid_input", slice_str(what), NULL);
-	return what == NULL;
+	if (what == NULL)
+		return true;
+	MEM_AUTO char *metadata = local_json_strings("message", slice_str(what), NULL, SLICE_NONE);
+	api_call_fail(c, 400, "validation", "invalid_input", slice_str(what), metadata);
+	return false;
 }
 
 static void run_list(struct api_call *c)
@@ -347,6 +352,12 @@ static void run_list(struct api_call *c)
 	    !local_api_query_bool(c, "include_destroyed", &q->include_destroyed) || !take_ids(c, q) ||
 	    !check_list(c, q)) {
 		free_list(q);
+		return;
+	}
+	if (q->limit == 0) {
+		put_actors(c, q);
+		free_list(q);
+		api_call_done(c);
 		return;
 	}
 	c->busy = true;

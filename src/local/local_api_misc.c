@@ -66,27 +66,33 @@ static void run_datacenters(struct api_call *c)
 
 /* ---- namespaces ---- */
 
-/* 1 to 64 of a-z, 0-9 and '-', which neither begins nor ends the name nor follows itself. */
-static bool namespace_name_is_sound(struct slice s)
+/* 1 to 64 of a-z, 0-9 and '-', which neither begins nor ends the name nor follows itself. NULL, or what is wrong in
+ * the engine's words. */
+static const char *why_not_name(struct slice s)
 {
-	if (s.n == 0 || s.n > 64 || s.p[0] == '-' || s.p[s.n - 1] == '-')
-		return false;
+	static const char invalid[] = "invalid name";
+	if (s.n == 0 || s.n > 64)
+		return s.n == 0 ? "name too short" : "name too long";
+	if (s.p[0] == '-' || s.p[s.n - 1] == '-')
+		return invalid;
 	for (size_t i = 0; i < s.n; i++) {
 		uint8_t ch = s.p[i];
 		bool letter = (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9');
 		if (!letter && (ch != '-' || s.p[i - 1] == '-'))
-			return false;
+			return invalid;
 	}
-	return true;
+	return NULL;
 }
 
 /* 1 to 128 characters, no NUL. */
-static bool display_name_is_sound(struct slice s)
+static const char *why_not_display_name(struct slice s)
 {
 	size_t characters = 0;
 	for (size_t i = 0; i < s.n; i++)
 		characters += (s.p[i] & 0xc0) != 0x80;
-	return characters >= 1 && characters <= 128 && slice_find(s, '\0') == s.n;
+	if (characters == 0 || characters > 128)
+		return characters == 0 ? "display name too short" : "display name too long";
+	return slice_find(s, '\0') == s.n ? NULL : "invalid display name";
 }
 
 static void fail_to_create(struct api_call *c, const char *reason)
@@ -106,12 +112,11 @@ static bool check_namespace(struct api_call *c)
 		api_call_bad(c, slice_str(e.text));
 		return false;
 	}
-	if (!namespace_name_is_sound(name)) {
-		fail_to_create(c, "invalid name");
-		return false;
-	}
-	if (!display_name_is_sound(display_name)) {
-		fail_to_create(c, "invalid display name");
+	const char *why = why_not_name(name);
+	if (why == NULL)
+		why = why_not_display_name(display_name);
+	if (why != NULL) {
+		fail_to_create(c, why);
 		return false;
 	}
 	c->ns = (struct store_namespace){.id = mem_strdup(actor_id_new().text),
@@ -184,7 +189,8 @@ static void on_namespaces(struct store_job *job)
 	size_t limit;
 	int64_t before_ts = 0;
 	c->busy = false;
-	bool ended = !local_api_query_limit(c, &limit) || !local_api_query_cursor(c, &before_ts);
+	bool ended = !local_api_query_limit(c, &limit) || !local_api_query_cursor(c, &before_ts) ||
+		     !local_api_query_ids(c, "namespace_id", "namespace_ids");
 	if (!ended && result == 0)
 		put_namespaces(c, q, limit, before_ts);
 	store_namespaces_clear(q);
@@ -229,9 +235,11 @@ static void run_runners(struct api_call *c)
 	int64_t before_ts = INT64_MAX;
 	bool stopped_too = false;
 	if (!local_api_query_limit(c, &limit) || !local_api_query_cursor(c, &before_ts) ||
-	    !local_api_query_bool(c, "include_stopped", &stopped_too))
+	    !local_api_query_bool(c, "include_stopped", &stopped_too) ||
+	    !local_api_query_ids(c, "runner_id", "runner_ids"))
 		return;
-	bool listed = (name == NULL || strcmp(name, POOL) == 0) && c->r.local->started_wall_ms < before_ts &&
+	bool listed = limit > 0 && (name == NULL || strcmp(name, POOL) == 0) &&
+		      c->r.local->started_wall_ms < before_ts &&
 		      local_api_query_selects(c, "runner_id", "runner_ids", c->r.local->id);
 	buf_add_str(&c->out, "{\"runners\":[");
 	if (listed)
@@ -247,7 +255,7 @@ static void run_runner_names(struct api_call *c)
 	size_t limit;
 	if (!local_api_query_limit(c, &limit))
 		return;
-	bool listed = after == NULL || strcmp(POOL, after) > 0;
+	bool listed = limit > 0 && (after == NULL || strcmp(POOL, after) > 0);
 	buf_addf(&c->out, "{\"names\":[%s]", listed ? "\"" POOL "\"" : "");
 	api_call_put_cursor(c, listed ? POOL : NULL);
 	api_call_done(c);
@@ -293,7 +301,7 @@ static void put_config(struct buf *out, const char *config_json)
 	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
 		const json_t *value = json_object_get(normal, defaults[i].name);
 		buf_addf(out, "%s\"%s\":", i == 0 ? "" : ",", defaults[i].name);
-		if (value != NULL)
+		if (value != NULL && !json_is_null(value))
 			json_put(out, value);
 		else
 			buf_add_str(out, defaults[i].value);
@@ -348,6 +356,11 @@ static void on_pools(struct store_job *job)
 
 static void run_configs(struct api_call *c)
 {
+	MEM_AUTO char *variant = local_api_query_text(c, "variant");
+	if (variant != NULL && strcmp(variant, "normal") != 0 && strcmp(variant, "serverless") != 0) {
+		api_call_bad(c, SLICE_LIT("query parameter `variant` is neither normal nor serverless"));
+		return;
+	}
 	store_pools(c->r.local->o.store, pools_job(c, on_pools));
 }
 
@@ -376,6 +389,25 @@ static const json_t *config_of(struct api_call *c)
 	return config;
 }
 
+/* What "normal" may say of how a pool changes its version is shown again, and must be what it looks like. */
+static bool check_normal(struct api_call *c, const json_t *normal)
+{
+	const json_t *rate = json_object_get(normal, "actor_eviction_rate");
+	struct err e = {0};
+	int64_t number;
+	bool drain;
+	if (json_field_bool(normal, "drain_on_version_upgrade", false, &drain, &e) < 0 ||
+	    json_field_i64(normal, "actor_eviction_delay", false, &number, &e) < 0 ||
+	    json_field_i64(normal, "actor_eviction_period", false, &number, &e) < 0) {
+		api_call_bad(c, slice_str(e.text));
+		return false;
+	}
+	if (rate == NULL || json_is_null(rate) || json_is_number(rate))
+		return true;
+	api_call_bad(c, SLICE_LIT("field \"actor_eviction_rate\" must be a number"));
+	return false;
+}
+
 static bool check_config(struct api_call *c)
 {
 	const json_t *config = config_of(c);
@@ -391,6 +423,8 @@ static bool check_config(struct api_call *c)
 		fail_config(c, "serverless pools need an engine; this daemon runs the commands it is configured with");
 		return false;
 	}
+	if (!check_normal(c, json_object_get(config, "normal")))
+		return false;
 	struct buf text;
 	buf_init(&text, CONFIG_BYTES_MAX);
 	json_put(&text, config);
@@ -455,7 +489,8 @@ static void run_delete_config(struct api_call *c)
 
 static void run_refresh(struct api_call *c)
 {
-	api_call_fail(c, 400, "serverless_runner_pool", "not_found",
+	/* What an engine says of a pool that is not serverless, and there is no other here. */
+	api_call_fail(c, 500, "core", "internal_error",
 		      SLICE_LIT("only serverless pools have metadata to refresh, and there is none here"), NULL);
 }
 

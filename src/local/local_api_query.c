@@ -60,7 +60,10 @@ char *local_api_query_next(const struct api_call *c, const char *name, size_t *a
 char *local_api_query_text(const struct api_call *c, const char *name)
 {
 	size_t at = 0;
-	return local_api_query_next(c, name, &at);
+	char *text = local_api_query_next(c, name, &at);
+	if (text != NULL && *text == '\0')
+		mem_free(TAKE(text));
+	return text;
 }
 
 bool local_api_query_piece(struct slice *list, struct slice *ret)
@@ -92,6 +95,24 @@ bool local_api_query_selects(const struct api_call *c, const char *one, const ch
 	return found || !asked;
 }
 
+bool local_api_query_ids(struct api_call *c, const char *one, const char *many)
+{
+	MEM_AUTO char *list = local_api_query_text(c, many);
+	struct slice left = slice_str(list), piece;
+	struct actor_id id;
+	while (local_api_query_piece(&left, &piece)) {
+		if (actor_id_parse(piece, &id) == ACTOR_ID_MALFORMED)
+			return bad_parameter(c, "not a list of ids:", many);
+	}
+	for (size_t at = 0;;) {
+		MEM_AUTO char *single = local_api_query_next(c, one, &at);
+		if (single == NULL)
+			return true;
+		if (actor_id_parse(slice_str(single), &id) == ACTOR_ID_MALFORMED)
+			return bad_parameter(c, "not an id:", one);
+	}
+}
+
 /* Decimal digits, at most 18 of them. */
 static bool query_number(struct api_call *c, const char *name, int64_t *ret)
 {
@@ -116,8 +137,6 @@ bool local_api_query_limit(struct api_call *c, size_t *ret)
 	int64_t limit = API_LIMIT_DEFAULT;
 	if (!query_number(c, "limit", &limit))
 		return false;
-	if (limit == 0)
-		return bad_parameter(c, "nothing would be listed:", "limit");
 	*ret = limit > API_LIMIT_MAX ? API_LIMIT_MAX : (size_t)limit;
 	return true;
 }

@@ -384,12 +384,15 @@ static void test_query(void **state)
 	expect_error("GET /actors/names?" NS "&cursor=%00", NULL, 400, "api", "bad_request");
 	expect_error("GET /actors/names", NULL, 400, "api", "bad_request");
 	expect_error("GET /actors/names?namespace=nope", NULL, 400, "namespace", "not_found");
-	static const char *const limits[] = {"0", "x", "-1", "", "1x", "1234567890123456789", "12345678901234567890"};
+	static const char *const limits[] = {"x", "-1", "1x", "1234567890123456789", "12345678901234567890"};
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
 		MEM_AUTO char *line = mem_printf("GET /actors/names?" NS "&limit=%s", limits[i]);
 		expect_error(line, NULL, 400, "api", "bad_request");
 	}
 	assert_int_equal(status_of(ask("GET /actors/names?" NS "&limit=123456789012345678", "", NULL)), 200);
+	/* What is empty was not said. */
+	assert_int_equal(status_of(ask("GET /actors/names?" NS "&limit=&cursor=", "", NULL)), 200);
+	expect_error("GET /actors/names?namespace=", NULL, 400, "api", "bad_request");
 }
 
 /* ---- actors ---- */
@@ -650,12 +653,18 @@ static void test_list(void **state)
 	expect_list("&name=probe&limit=2", "k2 k1 @11");
 	expect_list("&name=probe&limit=2&cursor=11", "k0 @10");
 	expect_list("&name=probe&cursor=10", "@null");
+	expect_list("&name=probe&limit=0", "@null");
+	expect_list("&name=probe&key=&cursor=&limit=&include_destroyed=", "k2 k1 k0 @10");
 	expect_list("&name=probe&key=k1", "k1 @11");
 	expect_list("&name=other&key=k1", "@null");
 	MEM_AUTO char *many = mem_printf("&actor_ids=nonsense,%s,,%s,%s", ids[0], ids[3], ids[0]);
 	expect_list(many, "k3 k0 @10");
 	MEM_AUTO char *repeated = mem_printf("&actor_id=%s&actor_id=%s", ids[1], ids[2]);
 	expect_list(repeated, "k2 k1 @11");
+	/* Well formed, and of nobody here. */
+	uint8_t zeros[16] = {0};
+	MEM_AUTO char *elsewhere = mem_printf("&actor_ids=%s", actor_id_from(zeros, 2).text);
+	expect_list(elsewhere, "@null");
 	/* What is in memory is newer. */
 	struct store_actor newer = site.actor;
 	newer.id = ids[1];
@@ -669,7 +678,10 @@ static void test_list_refuses(void **state)
 {
 	struct buf ids;
 	(void)state;
-	expect_error("GET /actors?" NS, NULL, 400, "validation", "invalid_input");
+	expect("GET /actors?" NS, NULL, 400,
+	       "{\"group\":\"validation\",\"code\":\"invalid_input\",\"message\":\"Name is required when not using "
+	       "actor_ids.\",\"metadata\":{\"message\":\"Name is required when not using actor_ids.\"}}");
+	expect_error("GET /actors?" NS "&name=", NULL, 400, "validation", "invalid_input");
 	expect_error("GET /actors?" NS "&key=k", NULL, 400, "validation", "invalid_input");
 	expect_error("GET /actors?" NS "&actor_ids=nonsense", NULL, 400, "validation", "invalid_input");
 	expect_error("GET /actors?" NS "&name=n&actor_ids=" ID, NULL, 400, "validation", "invalid_input");
@@ -684,6 +696,11 @@ static void test_list_refuses(void **state)
 	assert_int_equal(status_of(answer), 400);
 	assert_non_null(strstr(answer, "\"code\":\"too_many_actor_ids\""));
 	assert_non_null(strstr(answer, "\"metadata\":{\"max\":32,\"count\":33}"));
+	/* What cannot be read is dropped before anything is counted. */
+	buf_reset(&ids);
+	for (int i = 0; i < 33; i++)
+		buf_addf(&ids, "%s%d", i == 0 ? "GET /actors?" NS "&actor_ids=" : ",", i);
+	expect_error(buf_text(&ids), NULL, 400, "validation", "invalid_input");
 	buf_done(&ids);
 }
 
@@ -699,6 +716,7 @@ static void test_names(void **state)
 	       "{\"names\":{\"beta\":{\"metadata\":{}}},\"pagination\":{\"cursor\":\"beta\"}}");
 	expect("GET /actors/names?" NS "&limit=1&cursor=beta", NULL, 200,
 	       "{\"names\":{\"gone\":{\"metadata\":{}}},\"pagination\":{\"cursor\":\"gone\"}}");
+	expect("GET /actors/names?" NS "&limit=0", NULL, 200, "{\"names\":{},\"pagination\":{\"cursor\":null}}");
 	expect("GET /actors/names?" NS "&cursor=probe", NULL, 200, "{\"names\":{},\"pagination\":{\"cursor\":null}}");
 }
 
@@ -738,8 +756,8 @@ static void test_namespaces(void **state)
 	MEM_AUTO char *made = mem_strndup(strstr(answer, "_id\":\"") + 6, ACTOR_ID_TEXT);
 	expect_error("POST /namespaces", "{\"name\":\"research\",\"display_name\":\"x\"}", 400, "namespace",
 		     "name_not_unique");
-	MEM_AUTO char *by_ids = mem_printf("GET /namespaces?namespace_ids=x,%s", made);
-	MEM_AUTO char *by_id = mem_printf("GET /namespaces?namespace_id=x&namespace_id=%s", made);
+	MEM_AUTO char *by_ids = mem_printf("GET /namespaces?namespace_ids=" ID ",%s", made);
+	MEM_AUTO char *by_id = mem_printf("GET /namespaces?namespace_id=" ID "&namespace_id=%s", made);
 	const char *const lines[] = {"GET /namespaces?name=research", "GET /namespaces?limit=1", by_ids, by_id};
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		answer = body_of(ask(lines[i], "", NULL));
@@ -749,7 +767,9 @@ static void test_namespaces(void **state)
 	}
 	expect("GET /namespaces?name=nope", NULL, 200, "{\"namespaces\":[],\"pagination\":{\"cursor\":null}}");
 	expect("GET /namespaces?cursor=1", NULL, 200, "{\"namespaces\":[],\"pagination\":{\"cursor\":null}}");
-	expect_error("GET /namespaces?limit=0", NULL, 400, "api", "bad_request");
+	expect("GET /namespaces?limit=0", NULL, 200, "{\"namespaces\":[],\"pagination\":{\"cursor\":null}}");
+	expect_error("GET /namespaces?namespace_ids=" ID ",x", NULL, 400, "api", "bad_request");
+	expect_error("GET /namespaces?namespace_id=x", NULL, 400, "api", "bad_request");
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		MEM_AUTO char *body = mem_printf("{\"name\":\"%s\",\"display_name\":\"x\"}", bad[i]);
 		expect_error("POST /namespaces", body, 400, "namespace", "failed_to_create");
@@ -759,8 +779,9 @@ static void test_namespaces(void **state)
 	MEM_AUTO char *fits = mem_printf("{\"name\":\"%.64s\",\"display_name\":\"x\"}", name);
 	expect_error("POST /namespaces", over, 400, "namespace", "failed_to_create");
 	assert_int_equal(status_of(ask("POST /namespaces", JSON, fits)), 200);
-	expect_error("POST /namespaces", "{\"name\":\"a\",\"display_name\":\"\"}", 400, "namespace",
-		     "failed_to_create");
+	expect("POST /namespaces", "{\"name\":\"a\",\"display_name\":\"\"}", 400,
+	       "{\"group\":\"namespace\",\"code\":\"failed_to_create\",\"message\":\"the namespace cannot be created: "
+	       "display name too short\",\"metadata\":{\"reason\":\"display name too short\"}}");
 	expect_error("POST /namespaces", "{\"name\":\"a\"}", 400, "api", "bad_request");
 }
 
@@ -778,7 +799,10 @@ static void test_runners(void **state)
 	static const char none[] = "{\"runners\":[],\"pagination\":{\"cursor\":null}}";
 	expect("GET /runners?" NS "&name=other", NULL, 200, none);
 	expect("GET /runners?" NS "&cursor=1000", NULL, 200, none);
-	expect("GET /runners?" NS "&runner_ids=x", NULL, 200, none);
+	expect("GET /runners?" NS "&limit=0", NULL, 200, none);
+	expect("GET /runners?" NS "&runner_ids=5jt21rdxb03thvkfbgaxtejo3edl00", NULL, 200, none);
+	expect_error("GET /runners?" NS "&runner_ids=x", NULL, 400, "api", "bad_request");
+	expect_error("GET /runners?" NS "&runner_id=x", NULL, 400, "api", "bad_request");
 	assert_non_null(strstr(ask("GET /runners?" NS "&runner_id=" ID "&name=default", "", NULL), "remaining_slots"));
 	expect("GET /runners/names?" NS, NULL, 200,
 	       "{\"names\":[\"default\"],\"pagination\":{\"cursor\":\"default\"}}");
@@ -813,6 +837,7 @@ static void test_configs(void **state)
 	       "{\"runner_configs\":{\"default\":" NORMAL "},\"pagination\":{\"cursor\":\"default\"}}");
 	expect("GET /runner-configs?" NS "&variant=serverless", NULL, 200,
 	       "{\"runner_configs\":{},\"pagination\":{\"cursor\":null}}");
+	expect_error("GET /runner-configs?" NS "&variant=other", NULL, 400, "api", "bad_request");
 	expect("DELETE /runner-configs/a%2Fb?" NS, NULL, 200, "{}");
 	expect("DELETE /runner-configs/a%2Fb?" NS, NULL, 200, "{}");
 	expect("GET /runner-configs?" NS "&runner_names=x,a%2Fb", NULL, 200,
@@ -832,14 +857,16 @@ static void test_configs_refuse(void **state)
 	    {"{\"datacenters\":{\"default\":{}}}", "runner_config", "invalid"},
 	    {"{\"datacenters\":{\"default\":5}}", "runner_config", "invalid"},
 	    {"{\"datacenters\":{\"default\":{\"normal\":5}}}", "runner_config", "invalid"},
+	    {"{\"datacenters\":{\"default\":{\"normal\":{\"actor_eviction_rate\":\"x\"}}}}", "api", "bad_request"},
+	    {"{\"datacenters\":{\"default\":{\"normal\":{\"actor_eviction_delay\":\"x\"}}}}", "api", "bad_request"},
+	    {"{\"datacenters\":{\"default\":{\"normal\":{\"drain_on_version_upgrade\":1}}}}", "api", "bad_request"},
 	    {"{\"datacenters\":{\"default\":{\"normal\":{},\"serverless\":{}}}}", "runner_config", "invalid"},
 	    {"{\"datacenters\":{\"default\":{\"serverless\":{\"url\":\"http://x\"}}}}", "runner_config", "invalid"},
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		expect_error("PUT /runner-configs/p?" NS, rows[i].body, 400, rows[i].group, rows[i].code);
-	expect_error("POST /runner-configs/default/refresh-metadata?" NS, "{}", 400, "serverless_runner_pool",
-		     "not_found");
+	expect_error("POST /runner-configs/default/refresh-metadata?" NS, "{}", 500, "core", "internal_error");
 	const char *answer = ask("POST /runner-configs/serverless-health-check?" NS, JSON, "{\"url\":\"http://x\"}");
 	assert_int_equal(status_of(answer), 200);
 	assert_int_equal(strncmp(body_of(answer), "{\"failure\":{\"error\":{\"message\":\"", 32), 0);
