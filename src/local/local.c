@@ -21,6 +21,20 @@ static struct local *local_of(void *arg)
 
 /* ---- requests ---- */
 
+/* A caller's own ray id comes back in fields and in the reasons of close frames. */
+static bool ray_is_sound(struct slice s)
+{
+	static const char marks[] = "-_.:";
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t low = s.p[i] | 0x20;
+		bool known = (low >= 'a' && low <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9') ||
+			     memchr(marks, s.p[i], sizeof(marks) - 1) != NULL;
+		if (!known)
+			return false;
+	}
+	return s.n > 0 && s.n < sizeof(((struct local_request *)NULL)->ray);
+}
+
 void local_request_init(struct local_request *r, const struct local_request_ops *ops, struct local *l,
 			struct http_conn *c, const struct http_head *h)
 {
@@ -31,7 +45,7 @@ void local_request_init(struct local_request *r, const struct local_request_ops 
 	r->conn = c;
 	list_init(&r->node);
 	list_push_back(&l->requests, &r->node);
-	if (ray != NULL && ray->value.n > 0 && ray->value.n < sizeof(r->ray))
+	if (ray != NULL && ray_is_sound(ray->value))
 		snprintf(r->ray, sizeof(r->ray), "%.*s", SLICE_FMT(ray->value));
 	else
 		snprintf(r->ray, sizeof(r->ray), "%s", actor_id_new().text);
@@ -122,10 +136,8 @@ static void on_request(void *arg, struct http_conn *c, const struct http_head *h
 	}
 	local_route_parse(h, &route);
 	bool gateway = route.kind != ROUTE_API && !(route.kind == ROUTE_BAD && !route.gateway);
-	if (slice_is(h->method, "OPTIONS") && http_head_get(h, HTTP_F_ACR_METHOD) != NULL)
+	if (slice_is(h->method, "OPTIONS"))
 		reply_preflight(l, c, h, gateway);
-	else if (slice_is(h->method, "OPTIONS") && gateway)
-		reply_preflight(l, c, h, true);
 	else if (route.kind == ROUTE_BAD)
 		refuse_route(l, c, h, &route);
 	else if (route.kind != ROUTE_API)

@@ -112,6 +112,16 @@ static bool is_dropped(const struct local_front *f, const struct http_field *fie
 	return answer_ends_here(field);
 }
 
+/* Percent-encoded, as the worker gets it. */
+static void put_key(struct buf *b, const char *key)
+{
+	if (key == NULL)
+		return;
+	buf_add_str(b, "x-rivet-actor-key: ");
+	http_percent_encode(slice_str(key), b);
+	buf_add_str(b, "\r\n");
+}
+
 struct slice local_front_fields(struct local_front *f, const struct http_head *h, bool keep_length)
 {
 	struct buf *b = &f->r.local->scratch;
@@ -123,6 +133,7 @@ struct slice local_front_fields(struct local_front *f, const struct http_head *h
 	if (http_head_find(h, "x-rivet-actor") == NULL) {
 		http_put_field_str(b, "x-rivet-actor", f->x->actor_id);
 		http_put_field_u64(b, "x-rivet-actor-generation", (uint64_t)f->x->generation);
+		put_key(b, f->x->actor_key);
 	}
 	local_request_fields(&f->r, b);
 	return buf_slice(b);

@@ -33,24 +33,31 @@ static void close_with(struct http_conn *c, unsigned code, const char *reason)
 	http_conn_raw_close(c);
 }
 
-static void upgrade_and_close(struct http_conn *c, const char *ray, bool offered_rivet, const char *group,
+/* r has been taken off the connection. */
+static void upgrade_and_close(struct http_conn *c, const struct local_request *r, bool offered_rivet, const char *group,
 			      const char *code)
 {
 	char reason[WS_REASON_MAX + 1];
-	char fields[160];
-	snprintf(reason, sizeof(reason), "%s.%s#%s", group, code, ray);
-	snprintf(fields, sizeof(fields), "x-rivet-ray-id: %s\r\n%s", ray,
-		 offered_rivet ? "sec-websocket-protocol: rivet\r\n" : "");
-	http_conn_upgrade(c, slice_str(fields));
+	struct buf *fields = &r->local->scratch;
+	snprintf(reason, sizeof(reason), "%s.%s#%s", group, code, r->ray);
+	buf_reset(fields);
+	local_request_fields(r, fields);
+	if (offered_rivet)
+		http_put_field_str(fields, "sec-websocket-protocol", "rivet");
+	http_conn_upgrade(c, buf_slice(fields));
 	close_with(c, WS_CLOSE_ERROR, reason);
 }
 
 void local_websocket_refuse(struct local *l, struct http_conn *c, const struct http_head *h, const char *group,
 			    const char *code)
 {
+	struct local_request r;
 	l->counters.refused++;
-	upgrade_and_close(c, actor_id_new().text, http_head_has_token(h, HTTP_F_SEC_WEBSOCKET_PROTOCOL, "rivet"), group,
-			  code);
+	local_request_init(&r, NULL, l, c, h);
+	http_conn_set_user(c, NULL);
+	upgrade_and_close(c, &r, http_head_has_token(h, HTTP_F_SEC_WEBSOCKET_PROTOCOL, "rivet"), group, code);
+	r.conn = NULL;
+	local_request_done(&r);
 }
 
 static bool offered_rivet(const struct local_front *f)
@@ -205,7 +212,7 @@ static void on_over(void *end, struct exchange *x, enum exchange_why why)
 		bool rivet = offered_rivet(f);
 		f->r.local->counters.refused++;
 		detach(f);
-		upgrade_and_close(c, f->r.ray, rivet, failure.group, failure.code);
+		upgrade_and_close(c, &f->r, rivet, failure.group, failure.code);
 	}
 	local_front_free(f, EXCHANGE_DONE);
 }
@@ -228,7 +235,7 @@ static void on_ready_timeout(void *arg)
 	bool rivet = offered_rivet(f);
 	detach(f);
 	if (c != NULL)
-		upgrade_and_close(c, f->r.ray, rivet, why.group, why.code);
+		upgrade_and_close(c, &f->r, rivet, why.group, why.code);
 	local_front_free(f, EXCHANGE_TIMEOUT);
 }
 

@@ -458,6 +458,21 @@ def test_ray_id_of_the_caller_is_echoed(actor):
     assert actor.get("/pid", headers={"x-rivet-ray-id": ray}).headers["x-rivet-ray-id"] == ray
 
 
+def test_answers_say_which_actor_gave_them(calm):
+    made = calm.create("probe", "a/b c")
+    fields = made.get("/pid").headers
+    assert fields["x-rivet-actor"] == made.id
+    assert int(fields["x-rivet-actor-generation"]) >= 0
+    assert fields["x-rivet-actor-key"] == "a%2Fb%20c"
+    keyless = calm.post("/actors?" + NS, json=body(key=...)).json()["actor"]
+    assert "x-rivet-actor-key" not in calm.get(calm.gateway(keyless["actor_id"], "/pid")).headers
+
+
+def test_odd_ray_id_of_the_caller_is_not_echoed(actor):
+    for ray in ("a b", "r\xe4y", "x" * 64, "<b>"):
+        assert actor.get("/pid", headers={"x-rivet-ray-id": ray.encode("latin-1")}).headers["x-rivet-ray-id"] != ray
+
+
 # ---- CORS ----
 
 ORIGIN = {"Origin": "http://localhost:3000"}
@@ -476,6 +491,14 @@ def test_cors_preflight_of_the_api(calm):
     assert answer.headers["access-control-allow-origin"] == ORIGIN["Origin"]
     assert "PUT" in answer.headers["access-control-allow-methods"]
     assert "x-own" in answer.headers["access-control-allow-headers"]
+
+
+@pytest.mark.parametrize("path", ["/actors?" + NS, "/nothing", "/metadata"])
+@pytest.mark.parametrize("fields", [{}, ORIGIN], ids=["plain", "origin"])
+def test_options_of_the_api_is_a_preflight(calm, path, fields):
+    answer = calm.request("OPTIONS", path, headers=fields)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["access-control-allow-origin"] == fields.get("Origin", "*")
 
 
 def test_cors_preflight_of_the_gateway_wakes_nobody(calm, made):

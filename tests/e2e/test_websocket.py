@@ -12,6 +12,8 @@ from lib.rawhttp import Closed, RawConnection
 from lib.wait import SCALE, holds_for, wait_for
 from lib.ws import CLOSE, CONT, PING, PONG, TEXT, Refused, WsClient
 
+NOBODY = "tlf0xcg1buacno4zofgpr7isbeal00"
+
 
 def opened(daemon, actor, rest="/ws", protocols=(), fields=(), **options):
     return WsClient(daemon.address, actor.path(rest), protocols, fields, **options)
@@ -344,6 +346,18 @@ def test_failure_honours_the_offered_protocol(calm):
     with WsClient(calm.address, gone.path("/ws"), ["rivet"]) as client:
         assert client.protocol == "rivet"
         assert client.recv_close()[0] == 1011
+
+
+@pytest.mark.parametrize("origin", [None, "http://localhost:3000"])
+def test_failure_has_cors_fields_and_the_callers_ray(calm, origin):
+    fields = [("x-rivet-ray-id", "my-ray.1"), *([("Origin", origin)] if origin else [])]
+    with WsClient(calm.address, calm.gateway(NOBODY, "/ws"), ["rivet"], fields) as client:
+        assert client.answer.header("access-control-allow-origin") == (origin or "*")
+        assert client.answer.header("access-control-allow-credentials") == "true"
+        assert client.answer.header("access-control-expose-headers") == "*"
+        assert client.answer.header("vary") == ("Origin" if origin else None)
+        assert client.answer.header("x-rivet-ray-id") == "my-ray.1"
+        assert client.recv_close() == (1011, "actor.not_found#my-ray.1")
 
 
 def test_path_that_is_no_gateway_path(calm):
