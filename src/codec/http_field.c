@@ -1,4 +1,4 @@
-/* Field names to ids: one switch on the length, then at most three
+/* Field names to ids: one switch on the length, then at most four
  * comparisons, each of which ends at the first byte that differs. */
 #include "codec/http_inner.h"
 
@@ -38,8 +38,6 @@ static enum http_field_id lookup_name(const uint8_t *p, size_t n)
 					: HTTP_F_OTHER;
 	case 7:
 		return SAME("upgrade") ? HTTP_F_UPGRADE : SAME("trailer") ? HTTP_F_TRAILER : HTTP_F_OTHER;
-	case 9:
-		return SAME("forwarded") ? HTTP_F_FORWARDED : HTTP_F_OTHER;
 	case 10:
 		return SAME("connection") ? HTTP_F_CONNECTION : SAME("keep-alive") ? HTTP_F_KEEP_ALIVE : HTTP_F_OTHER;
 	case 12:
@@ -55,13 +53,17 @@ static enum http_field_id lookup_name(const uint8_t *p, size_t n)
 		       : SAME("x-rivet-target") ? HTTP_F_X_RIVET_TARGET
 		       : SAME("x-rivet-ray-id") ? HTTP_F_X_RIVET_RAY_ID
 						: HTTP_F_OTHER;
+	case 15:
+		return SAME("x-forwarded-for") ? HTTP_F_FORWARDED : HTTP_F_OTHER;
 	case 16:
 		return SAME("proxy-connection")   ? HTTP_F_PROXY_CONNECTION
+		       : SAME("x-forwarded-host") ? HTTP_F_FORWARDED
 		       : SAME("x-rivet-encoding") ? HTTP_F_X_RIVET_ENCODING
 						  : HTTP_F_OTHER;
 	case 17:
 		return SAME("transfer-encoding")   ? HTTP_F_TRANSFER_ENCODING
 		       : SAME("sec-websocket-key") ? HTTP_F_SEC_WEBSOCKET_KEY
+		       : SAME("x-forwarded-proto") ? HTTP_F_FORWARDED
 		       : SAME("x-rivet-hibernate") ? HTTP_F_X_RIVET_HIBERNATE
 						   : HTTP_F_OTHER;
 	case 18:
@@ -96,8 +98,6 @@ static enum http_field_id lookup_family(const uint8_t *p, size_t n)
 {
 	if (n >= 8 && SAME("x-rivet-"))
 		return HTTP_F_X_RIVET_OTHER;
-	if (n > 12 && SAME("x-forwarded-"))
-		return HTTP_F_FORWARDED;
 	if (n > 15 && SAME("access-control-")) {
 		p += 15;
 		n -= 15;

@@ -35,7 +35,7 @@ enum http_field_id {
 	HTTP_F_ACCESS_CONTROL, /* any access-control-allow-/expose-/max-age field of an answer */
 	HTTP_F_ACR_METHOD,     /* access-control-request-method */
 	HTTP_F_ACR_HEADERS,    /* access-control-request-headers */
-	HTTP_F_FORWARDED,      /* forwarded, x-forwarded-* */
+	HTTP_F_FORWARDED,      /* x-forwarded-for, -host, -proto */
 	HTTP_F_SEC_WEBSOCKET_KEY,
 	HTTP_F_SEC_WEBSOCKET_VERSION,
 	HTTP_F_SEC_WEBSOCKET_ACCEPT,

@@ -77,6 +77,8 @@ static const struct local_request_ops request_ops = {
 
 /* ---- towards the client ---- */
 
+static const char too_large[] = "it is larger than 20 MiB";
+
 static void note_engine_would_refuse(struct local_front *f, const char *what)
 {
 	struct local *l = f->r.local;
@@ -98,7 +100,7 @@ static bool refuse_like_engine(struct local_front *f, const struct http_head *h)
 	if (!stream && !large)
 		return false;
 	if (!f->r.local->o.engine_limits) {
-		note_engine_would_refuse(f, stream ? "it is an event stream" : "it is larger than 20 MiB");
+		note_engine_would_refuse(f, stream ? "it is an event stream" : too_large);
 		return false;
 	}
 	struct answer_failure failure = stream ? answer_streaming_unsupported() : answer_too_large();
@@ -134,6 +136,8 @@ static void on_data(void *end, struct exchange *x, struct slice s, bool fin)
 	if (f->r.conn == NULL || !f->head_sent || f->ended)
 		return;
 	f->body_out += s.n;
+	if (f->body_out > LIMIT_ENGINE_BODY_BYTES && f->body_out - s.n <= LIMIT_ENGINE_BODY_BYTES)
+		note_engine_would_refuse(f, too_large);
 	if (f->r.local->o.engine_limits && f->body_out > LIMIT_ENGINE_BODY_BYTES) {
 		http_conn_abort(f->r.conn);
 		detach(f);

@@ -108,7 +108,7 @@ def test_request_ids_differ(calm, actor, wire):
 @pytest.mark.parametrize("name", ["x-rivet-actor-id", "X-Rivet-Actor-Generation", "x-rivet-lifecycle", "x-rivet-token",
                                   "x-rivet-target", "x-rivet-actor", "x-rivet-request-id", "x-rivet-anything",
                                   "x_rivet_actor_id", "X_RIVET_LIFECYCLE", "x-rivet_lifecycle", "x_rivet-anything",
-                                  "x-forwarded_for"])
+                                  "x-forwarded_for", "X-Forwarded-Proto", "x_forwarded_host"])
 def test_forged_headers_do_not_pass(calm, actor, name):
     seen = headers_of(report_of(calm, actor, fields=[(name, "forged")]))
     assert "forged" not in [value for values in seen.values() for value in values]
@@ -116,6 +116,11 @@ def test_forged_headers_do_not_pass(calm, actor, name):
 
 @pytest.mark.parametrize("name", ["x-rivet-encoding", "x-rivet-conn-params", "x-rivet-ray-id"])
 def test_headers_for_the_worker_pass(calm, actor, name):
+    assert headers_of(report_of(calm, actor, fields=[(name, "passes")]))[name] == ["passes"]
+
+
+@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-port", "x-forwarded-prefix", "via", "x-rivetless"])
+def test_what_looks_like_the_daemons_passes(calm, actor, name):
     assert headers_of(report_of(calm, actor, fields=[(name, "passes")]))[name] == ["passes"]
 
 
@@ -386,11 +391,14 @@ def test_engine_limits_let_the_rest_pass(probe):
     assert made.get("/stream?count=3").text.count("part") == 3
 
 
-def test_what_an_engine_would_refuse_is_said_once(probe):
+@pytest.mark.parametrize("rest", ["/sse?count=1", f"/download?bytes={ENGINE_MAX + 1}",
+                                  f"/pour?bytes={ENGINE_MAX + 1}"])
+def test_what_an_engine_would_refuse_is_said_once(probe, rest):
+    """An event stream, a large answer with a length and one without."""
     daemon = probe()
     made = daemon.create("probe", "k")
     for _ in range(3):
-        assert made.get("/sse?count=1").status_code == 200
+        assert made.get(rest).status_code == 200
     said = [record for record in daemon.log_records() if "engine" in record["msg"].lower() and "probe" in str(record)]
     assert len(said) == 1
 

@@ -277,6 +277,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             left -= self.wfile.write(BLOCK[:left])
         note("downloaded")
 
+    def on_pour(self):
+        """So many bytes in chunks."""
+        left = int(self.query["bytes"])
+        self.begin_chunks()
+        while left:
+            self.chunk(BLOCK[:left])
+            left -= len(BLOCK[:left])
+        self.wfile.write(b"0\r\n\r\n")
+
     def on_count(self):
         """Reads the body without keeping it."""
         length = sum(len(part) for part in self.body_parts())
