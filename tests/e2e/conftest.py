@@ -11,6 +11,8 @@ import tempfile
 import pytest
 
 from lib.daemon import ROOT, Daemon
+from lib.engine import Engine
+from lib.fake_engine import FakeEngine
 from lib.wait import SCALE
 from lib.worker import WORKERS, Trace, type_of
 
@@ -162,6 +164,52 @@ def actor(calm, request):
     made = calm.create("probe", request.node.name[:100] + secrets.token_hex(4))
     yield made
     made.destroy()
+
+
+# ---- engine mode ----
+
+@pytest.fixture(scope="session")
+def shared_engine():
+    """A real engine, whose pools keep the tests apart; whoever stops it takes `own_engine`."""
+    with Engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def own_engine():
+    """Starts real engines for this test alone."""
+    made = []
+
+    def make(**options):
+        made.append(Engine(**options))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def pool(shared_engine):
+    """A pool of the real engine that nobody else uses."""
+    return shared_engine.in_pool()
+
+
+@pytest.fixture
+def fake_engine():
+    with FakeEngine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def runner(make_daemon, trace):
+    """Starts a daemon in engine mode with one actor type, `probe`, as a runner of `place`: a pool of the real engine, a
+    fake one, or anything else with a URL. Settings of the type as arguments."""
+    def make(place, key=None, env=None, config=None, argv=(), options=None, **settings):
+        whole = {**(config or {}), "actors": {"probe": type_of("probe.py", *argv, trace=trace, **settings)}}
+        said = {"RIVET_NAMESPACE": place.namespace, "RIVET_RUNNER": place.pool, "RIVET_RUNNER_KEY": key, **(env or {})}
+        return make_daemon(whole, engine=place.url, env=said, **(options or {}))
+    return make
 
 
 @pytest.fixture(scope="session")

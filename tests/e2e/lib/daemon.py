@@ -1,17 +1,16 @@
 """A rivet-runnerd under test: its start, its log, its ports, its workers, its end."""
 
-import base64
 import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
-from urllib.parse import quote
 
 import requests
 
 from lib import procs
+from lib.api import Api
 from lib.wait import SCALE, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -43,60 +42,20 @@ def run_daemon(args, env=None, input=None, timeout=30, cwd=None):
     return done.returncode, done.stdout, done.stderr
 
 
-class Actor:
-    """One actor of a daemon, as its REST record says, with requests through the gateway."""
-
-    def __init__(self, daemon, record, created=True):
-        self.daemon = daemon
-        self.record = record
-        self.created = created
-        self.id = record["actor_id"]
-        self.name = record["name"]
-        self.key = record["key"]
-
-    def path(self, rest="/"):
-        return self.daemon.gateway(self.id, rest)
-
-    def request(self, method, rest="/", **options):
-        return self.daemon.request(method, self.path(rest), **options)
-
-    def get(self, rest="/", **options):
-        return self.request("GET", rest, **options)
-
-    def post(self, rest="/", **options):
-        return self.request("POST", rest, **options)
-
-    def info(self):
-        """The record as it is now."""
-        answer = self.daemon.get(f"/actors?namespace={self.daemon.namespace}&actor_ids={self.id}")
-        assert answer.status_code == 200, answer.text
-        return answer.json()["actors"][0]
-
-    def sleeping(self):
-        return self.info()["sleep_ts"] is not None
-
-    def wait_asleep(self, timeout=20):
-        wait_for(self.sleeping, timeout, f"sleep of {self.id}")
-
-    def sleep(self):
-        return self.daemon.request("POST", f"/actors/{self.id}/sleep?namespace={self.daemon.namespace}", json={})
-
-    def destroy(self):
-        return self.daemon.request("DELETE", f"/actors/{self.id}?namespace={self.daemon.namespace}")
-
-
-class Daemon:
+class Daemon(Api):
     """Starts the daemon and stays with it until close(), which tells whether it behaved."""
 
     def __init__(self, tmp_path, config=None, args=(), env=None, actor=None, *, wrap=(),
                  wrap_forks=False, listen="127.0.0.1:0", admin_listen="127.0.0.1:0", data_dir=None, token=None,
-                 start=True):
+                 engine=None, start=True):
+        """engine: the URL of one for engine mode, in which the daemon has no API of its own."""
+        super().__init__(token)
+        self.engine = engine
         self.tmp = str(tmp_path)
         self.short = tempfile.mkdtemp(prefix="rr-")
         os.chmod(self.short, 0o711)
         self.data_dir = str(data_dir) if data_dir else os.path.join(self.tmp, "data")
         self.runtime_dir = os.path.join(self.short, "run")
-        self.namespace = "default"
         self.config = config
         self.args = list(args)
         self.env = dict(env or {})
@@ -105,16 +64,11 @@ class Daemon:
         self.wrap_forks = wrap_forks
         self.listen = listen
         self.admin_listen = admin_listen
-        self.token = token
         self.runs = 0
         self.proc = None
         self.expected_codes = {0}
         self.log_path = None
-        self.http = requests.Session()
-        self.http.trust_env = False
         if token:
-            self.http.headers["Authorization"] = f"Bearer {token}"
-            self.http.headers["x-rivet-token"] = token
             self.env.setdefault("RIVET_TOKEN", token)
         if start:
             self.start()
@@ -131,7 +85,8 @@ class Daemon:
         return os.path.join(self.tmp, "rivet-runnerd.json")
 
     def argv(self):
-        words = [BINARY, "--listen", self.listen, "--data-dir", self.data_dir, "--runtime-dir", self.runtime_dir,
+        place = ["--engine", self.engine] if self.engine else ["--listen", self.listen]
+        words = [BINARY, *place, "--data-dir", self.data_dir, "--runtime-dir", self.runtime_dir,
                  "--log-format", "json", "--foreground"]
         if self.admin_listen:
             words += ["--admin-listen", self.admin_listen]
@@ -164,7 +119,8 @@ class Daemon:
             raise
 
     def wait_ready(self, timeout=30):
-        self._found("api", timeout)
+        if not self.engine:
+            self._found("api", timeout)
         if self.admin_listen:
             self._found("admin", timeout)
             wait_for(lambda: self._up() and self.readyz() == 200, timeout, "readiness")
@@ -325,70 +281,11 @@ class Daemon:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def ws_url(self):
-        return f"ws://127.0.0.1:{self.port}"
-
-    def request(self, method, path, **options):
-        options.setdefault("timeout", 40 * SCALE)
-        options.setdefault("allow_redirects", False)
-        return self.http.request(method, self.url + path, **options)
-
-    def get(self, path, **options):
-        return self.request("GET", path, **options)
-
-    def post(self, path, **options):
-        return self.request("POST", path, **options)
-
     def admin(self, path, **options):
         options.setdefault("timeout", 20 * SCALE)
         with requests.Session() as session:
             session.trust_env = False
             return session.get(f"http://{self.listening('admin')}{path}", **options)
-
-    def gateway(self, actor_id, rest="/"):
-        """Path of an actor by id."""
-        return f"/gateway/{actor_id}{rest if rest.startswith('/') else '/' + rest}"
-
-    def gateway_query(self, name, key, rest="/", method="getOrCreate", **more):
-        """Path of an actor by name and key; more: pool, input, token... without their rvt- prefix."""
-        pairs = {"namespace": self.namespace, "method": method, "key": key}
-        if method == "getOrCreate":
-            pairs["runner"] = "default"
-        pairs.update((name.replace("_", "-"), value) for name, value in more.items())
-        query = "&".join(f"rvt-{name}={quote(str(value), safe='')}" for name, value in pairs.items())
-        base, _, own = rest.partition("?")
-        return f"/gateway/{quote(name, safe='')}{base}?{own + '&' if own else ''}{query}"
-
-    # ---- actors ----
-
-    def _actor_body(self, name, key, input, crash_policy, extra):
-        body = {"name": name, "runner_name_selector": "default", "crash_policy": crash_policy}
-        if key is not None:
-            body["key"] = key
-        if input is not None:
-            body["input"] = base64.b64encode(input).decode()
-        body.update(extra)
-        return body
-
-    def create(self, name, key=None, input=None, crash_policy="sleep", **extra):
-        """A new actor; input: bytes."""
-        answer = self.post(f"/actors?namespace={self.namespace}",
-                           json=self._actor_body(name, key, input, crash_policy, extra))
-        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
-        return Actor(self, answer.json()["actor"])
-
-    def get_or_create(self, name, key, input=None, crash_policy="sleep", **extra):
-        answer = self.request("PUT", f"/actors?namespace={self.namespace}",
-                              json=self._actor_body(name, key, input, crash_policy, extra))
-        assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
-        body = answer.json()
-        return Actor(self, body["actor"], body["created"])
-
-    def actors(self, query=""):
-        answer = self.get(f"/actors?namespace={self.namespace}{'&' + query if query else ''}")
-        assert answer.status_code == 200, answer.text
-        return answer.json()["actors"]
 
     # ---- processes ----
 

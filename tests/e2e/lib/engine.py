@@ -1,0 +1,170 @@
+"""A real engine under test: its start, its ports, its HTTP interface, its end."""
+
+import glob
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+import requests
+
+from lib.api import Api
+from lib.programs import npm_modules
+from lib.wait import SCALE, wait_for
+from lib.ws import WsClient
+
+
+def engine_binary():
+    """The engine comes with the npm packages of the tests."""
+    found = glob.glob(os.path.join(npm_modules(), "@rivetkit", "engine-cli-linux-*", "rivet-engine"))
+    assert len(found) == 1, f"no engine for this machine: {found}"
+    return found[0]
+
+
+def free_ports(count):
+    """Ports of the loopback address that nobody has now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+class Engine(Api):
+    """Starts an engine with a fresh directory and stays with it until close()."""
+
+    def __init__(self, token=None, start=True):
+        super().__init__(token)
+        self.tmp = tempfile.mkdtemp(prefix="rr-engine-")
+        self.port, self.peer_port, self.metrics_port = free_ports(3)
+        self.address = ("127.0.0.1", self.port)
+        self.proc = None
+        self._configure()
+        if start:
+            self.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.close()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def _configure(self):
+        place = {"datacenter_label": 1, "is_leader": True, "public_url": self.url,
+                 "peer_url": f"http://127.0.0.1:{self.peer_port}"}
+        config = {"topology": {"datacenter_label": 1, "datacenters": {"default": place}},
+                  "guard": {"host": "127.0.0.1", "port": self.port},
+                  "api_peer": {"host": "127.0.0.1", "port": self.peer_port},
+                  "metrics": {"host": "127.0.0.1", "port": self.metrics_port}, "telemetry": {"enabled": False}}
+        if self.token:
+            config["auth"] = {"admin_token": self.token}
+        with open(os.path.join(self.tmp, "config.json"), "w", encoding="utf-8") as file:
+            json.dump(config, file)
+
+    # ---- start and end ----
+
+    def start(self):
+        # Nothing of the tester's environment: RUST_BACKTRACE alone makes it five times slower.
+        env = {"PATH": os.environ["PATH"], "HOME": self.tmp, "RUST_LOG": "warn",
+               "RIVET__FILE_SYSTEM__PATH": os.path.join(self.tmp, "data")}
+        with open(os.path.join(self.tmp, "engine.log"), "ab") as log:
+            # It must not outlive the tests, however they end.
+            self.proc = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", engine_binary(), "start", "--config",
+                                          os.path.join(self.tmp, "config.json")],
+                                         env=env, cwd=self.tmp, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_for(self._healthy, 60, "the engine")
+        return self
+
+    def _healthy(self):
+        assert self.proc.poll() is None, f"the engine ended with {self.proc.returncode}:\n{self.log_tail()}"
+        try:
+            return self.get("/health", timeout=2).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def stop(self):
+        """As a service manager would; what it does not do in time is done for it."""
+        self.http.close()
+        if self.proc.poll() is not None:
+            return
+        self.proc.send_signal(signal.SIGTERM)
+        try:
+            self.proc.wait(15 * SCALE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self):
+        self.http.close()
+        if self.proc.poll() is None:
+            self.proc.kill()
+            self.proc.wait()
+
+    def close(self):
+        if self.proc is not None:
+            self.kill()
+        shutil.rmtree(self.tmp, ignore_errors=True)
+
+    def log_tail(self, lines=40):
+        with open(os.path.join(self.tmp, "engine.log"), encoding="utf-8", errors="replace") as file:
+            return "\n".join(file.read().splitlines()[-lines:])
+
+    # ---- what it knows ----
+
+    def in_pool(self, pool=None):
+        """The same engine seen by a test that has a pool of its own."""
+        return Pool(self, pool or "pool-" + secrets.token_hex(4))
+
+    def runners(self, pool=None, **query):
+        pairs = "".join(f"&{name}={value}" for name, value in {"name": pool, **query}.items() if value is not None)
+        answer = self.get(f"/runners?namespace={self.namespace}{pairs}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["runners"]
+
+    def actor_names(self):
+        answer = self.get(f"/actors/names?namespace={self.namespace}&limit=1000")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["names"]
+
+    def make_namespace(self, name):
+        answer = self.post("/namespaces", json={"name": name, "display_name": name})
+        assert answer.status_code == 200, answer.text
+
+
+class Pool(Api):
+    """One pool of an engine."""
+
+    def __init__(self, engine, pool):
+        super().__init__(engine.token)
+        self.engine = engine
+        self.pool = pool
+        self.namespace = engine.namespace
+        self.address = engine.address
+
+    @property
+    def url(self):
+        return self.engine.url
+
+    def runners(self, **query):
+        return self.engine.runners(self.pool, **query)
+
+    def runner(self):
+        """The one runner of the pool."""
+        found = self.runners()
+        assert len(found) == 1, found
+        return found[0]
+
+    def wait_runners(self, count, timeout=20):
+        wait_for(lambda: len(self.runners()) == count, timeout, f"{count} runners")
+        return self.runners()
+
+    def websocket(self, actor, rest="/ws", protocols=("rivet",), fields=(), **options):
+        """A client's socket to an actor."""
+        return WsClient(self.address, actor.path(rest), protocols, fields, **options)
