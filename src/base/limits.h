@@ -67,6 +67,7 @@
 #define LIMIT_ACTOR_INPUT_BYTES (4 * 1024 * 1024)
 #define LIMIT_ACTOR_KEY_BYTES 1024
 #define LIMIT_ACTOR_NAME_BYTES 512
+#define LIMIT_CREATE_AHEAD_MS 1000 /* a create_ts made unique is at most this far ahead of its time */
 
 /* Key-value state: the engine's, in both modes. */
 #define LIMIT_KV_KEY_BYTES 2046

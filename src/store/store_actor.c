@@ -5,6 +5,7 @@
 #include "store/store_actor.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "store/store_record.h"
 
 static void submit(struct store *s, struct store_job *job, int (*run)(struct store_db *, struct store_job *),
@@ -14,6 +15,21 @@ static void submit(struct store *s, struct store_job *job, int (*run)(struct sto
 	job->write = write;
 	job->order = STORE_ORDER_API;
 	store_submit(s, job);
+}
+
+/* Lists go on behind a create_ts: two actors of one time could be parted by a page's end, and the second never seen. A
+ * clock that was set back is not waited for. */
+static int make_time_unique(struct store_db *db, struct store_actor *a, int64_t namespace_number)
+{
+	int64_t last;
+	sqlite3_stmt *st = store_db_use(db, SQL_ACTOR_LAST_CREATED);
+	store_db_bind_int(st, 1, namespace_number);
+	int result = store_db_number(db, st, &last);
+	if (result != 0)
+		return result;
+	if (last >= a->create_ts && last - a->create_ts < LIMIT_CREATE_AHEAD_MS)
+		a->create_ts = last + 1;
+	return 0;
 }
 
 static int insert(struct store_db *db, struct store_actor_create *c, int64_t namespace_number)
@@ -69,7 +85,9 @@ static int on_create(struct store_db *db, struct store_job *job)
 		if (result < 0)
 			return result;
 	}
-	result = insert(db, c, namespace_number);
+	result = make_time_unique(db, a, namespace_number);
+	if (result == 0)
+		result = insert(db, c, namespace_number);
 	if (result < 0)
 		return result;
 	a->number = (uint64_t)sqlite3_last_insert_rowid(db->handle);

@@ -39,8 +39,9 @@ void store_actor_clear(struct store_actor *a); /* frees the text, zeroes the str
 void store_actor_copy(struct store_actor *to, const struct store_actor *from);
 
 /* Create, or get-or-create by (namespace, name, key). In: `actor` filled but number; `input` (owned, may be NULL).
- * Out: result 0 with number set; STORE_ACTOR_KEY_TAKEN (create) or STORE_ACTOR_EXISTED (get_or_create) with `actor`
- * replaced by the one that is there; STORE_NAMESPACE_ABSENT. */
+ * Out: result 0 with number set, and create_ts up to LIMIT_CREATE_AHEAD_MS later where that makes it unlike any other
+ * of the namespace; STORE_ACTOR_KEY_TAKEN (create) or STORE_ACTOR_EXISTED (get_or_create) with `actor` replaced by the
+ * one that is there; STORE_NAMESPACE_ABSENT. */
 struct store_actor_create {
 	struct store_job job;
 	bool get_or_create;

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import secrets
 import threading
 
 import pytest
@@ -241,6 +242,17 @@ def test_list_pages_newest_first(make_daemon):
     assert sorted(seen) == sorted(made)
     stamps = [actor["create_ts"] for actor in daemon.actors("name=probe")]
     assert stamps == sorted(stamps, reverse=True)
+
+
+def test_list_pages_lose_nobody_created_at_the_same_time(make_daemon):
+    daemon = make_daemon({"actors": {"probe": type_of("probe.py", sleep_after="never")}})
+    made = {actor.id for actor in together(16, lambda: daemon.create("probe", secrets.token_hex(4)))}
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = daemon.get(f"/actors?{NS}&name=probe&limit=1&cursor={cursor}").json()
+        seen += [actor["actor_id"] for actor in page["actors"]]
+        cursor = page["pagination"]["cursor"]
+    assert len(seen) == 16 and set(seen) == made
 
 
 def test_list_hides_destroyed_unless_asked(calm, made):

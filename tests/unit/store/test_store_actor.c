@@ -215,11 +215,11 @@ static void test_lists(void **state)
 	struct store_fixture f;
 	char out[512];
 	store_fixture_init(&f);
-	for (int i = 1; i <= 6; i++) { /* 1 and 2, 3 and 4, 5 and 6 are of one time; even ones are u */
+	for (int i = 1; i <= 6; i++) { /* even ones are u */
 		char key[8];
 		snprintf(key, sizeof(key), "k%d", i);
 		struct store_actor_create c = full(i % 2 == 0 ? "u" : "t", key);
-		c.actor.create_ts = 1000 + (i + 1) / 2;
+		c.actor.create_ts = 1000 + i;
 		c.actor.running = i == 2;
 		c.actor.wake_wanted = i == 5;
 		assert_int_equal(create(&f, &c), 0);
@@ -239,10 +239,10 @@ static void test_lists(void **state)
 	q.limit = 2;
 	assert_string_equal(listed(&f, q, out), "5,3,");
 	q = of_default(NULL);
-	q.before_create_ts = 1002;
+	q.before_create_ts = 1003;
 	assert_string_equal(listed(&f, q, out), "2,1,");
 	q = of_default(NULL);
-	q.before_create_ts = 1003;
+	q.before_create_ts = 1006;
 	q.before_number = 6;
 	assert_string_equal(listed(&f, q, out), "5,4,2,1,");
 	q = of_default("u");
@@ -257,6 +257,37 @@ static void test_lists(void **state)
 	assert_string_equal(listed(&f, q, out), "2,");
 	q = (struct store_actor_list){.namespace_name = mem_strdup("elsewhere")};
 	assert_string_equal(listed(&f, q, out), "");
+	store_fixture_done(&f);
+}
+
+static int64_t created_at(struct store_fixture *f, int64_t create_ts)
+{
+	struct store_actor_create c = full("t", NULL);
+	c.actor.create_ts = create_ts;
+	assert_int_equal(create(f, &c), 0);
+	create_ts = c.actor.create_ts;
+	store_actor_create_clear(&c);
+	return create_ts;
+}
+
+/* A list's cursor is a time: no two actors may have the same. */
+static void test_times_differ(void **state)
+{
+	(void)state;
+	struct store_fixture f;
+	char out[512];
+	store_fixture_init(&f);
+	assert_int_equal(created_at(&f, 1000), 1000);
+	assert_int_equal(created_at(&f, 1000), 1001);
+	assert_int_equal(created_at(&f, 1000), 1002);
+	assert_int_equal(created_at(&f, 1001), 1003);
+	assert_int_equal(created_at(&f, 5000), 5000);
+	/* The clock was set back. */
+	assert_int_equal(created_at(&f, 1000), 1000);
+	struct store_actor_list q = of_default("t");
+	q.before_create_ts = 1002;
+	q.limit = 1;
+	assert_string_equal(listed(&f, q, out), "2,");
 	store_fixture_done(&f);
 }
 
@@ -411,6 +442,7 @@ int main(void)
 	    cmocka_unit_test(test_key_has_one_owner),
 	    cmocka_unit_test(test_save_keeps_identity_and_alarm),
 	    cmocka_unit_test(test_lists),
+	    cmocka_unit_test(test_times_differ),
 	    cmocka_unit_test(test_list_by_ids),
 	    cmocka_unit_test(test_input),
 	    cmocka_unit_test(test_destroy_takes_the_keys),
