@@ -55,6 +55,7 @@ ALL_LDFLAGS = $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lpthread
 
 SRC := $(filter-out src/ctl/% src/main.c,$(wildcard src/*/*.c))
+CTL_SRC := $(wildcard src/ctl/*.c)
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LLHTTP_OBJ := $(if $(LLHTTP_SRC),$(patsubst %,$(BUILD)/obj/llhttp/%.o,api http llhttp))
 LIB := $(BUILD)/librunnerd.a
@@ -65,7 +66,7 @@ UNIT_SRC := $(wildcard tests/unit/*/test_*.c tests/sim/test_*.c)
 UNIT_BIN := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/check-vectors
 
 .PHONY: all deps run test test-unit test-e2e check-vectors lint bench install uninstall clean help format
-all: $(BUILD)/rivet-runnerd $(BUILD)/tests/check-vectors
+all: $(BUILD)/rivet-runnerd $(BUILD)/rivet-runnerctl $(BUILD)/tests/check-vectors
 
 help:
 	@echo "make            build $(BUILD)/rivet-runnerd"
@@ -90,6 +91,10 @@ $(LIB): $(OBJ) $(LLHTTP_OBJ)
 $(BUILD)/rivet-runnerd: $(BUILD)/obj/main.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(BUILD)/obj/main.o $(LIB) $(LIBS)
+
+$(BUILD)/rivet-runnerctl: $(CTL_SRC:src/%.c=$(BUILD)/obj/%.o) $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/obj/tests/%.o: tests/%.c
 	$(call say,CC,$<)
