@@ -22,6 +22,7 @@ static enum log_format current_format = LOG_FORMAT_TEXT;
 static int current_fd = STDERR_FILENO;
 static atomic_uint_fast64_t dropped;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct log_ring *ring; /* under the lock, but for looking whether it is there: set before threads are */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug", "trace"};
 /* syslog(3) priorities. */
@@ -136,23 +137,28 @@ static void put_pairs(struct buf *b, const struct log_field *fields, size_t n)
 	}
 }
 
+static void format_json(struct buf *b, enum log_level level, struct slice msg, const struct log_field *fields, size_t n)
+{
+	buf_add_str(b, "{\"ts\":\"");
+	put_time(b);
+	buf_addf(b, "\",\"level\":\"%s\",\"msg\":", level_names[level]);
+	put_quoted(b, msg);
+	for (size_t i = 0; i < n; i++) {
+		buf_addf(b, ",\"%s\":", fields[i].key);
+		if (fields[i].kind == LOG_FIELD_NUMBER)
+			buf_addf(b, "%lld", (long long)fields[i].number);
+		else
+			put_quoted(b, fields[i].text);
+	}
+	buf_add_str(b, "}\n");
+}
+
 static void format_record(struct buf *b, enum log_level level, struct slice msg, const struct log_field *fields,
 			  size_t n)
 {
 	switch (current_format) {
 	case LOG_FORMAT_JSON:
-		buf_add_str(b, "{\"ts\":\"");
-		put_time(b);
-		buf_addf(b, "\",\"level\":\"%s\",\"msg\":", level_names[level]);
-		put_quoted(b, msg);
-		for (size_t i = 0; i < n; i++) {
-			buf_addf(b, ",\"%s\":", fields[i].key);
-			if (fields[i].kind == LOG_FIELD_NUMBER)
-				buf_addf(b, "%lld", (long long)fields[i].number);
-			else
-				put_quoted(b, fields[i].text);
-		}
-		buf_add_str(b, "}\n");
+		format_json(b, level, msg, fields, n);
 		break;
 	case LOG_FORMAT_LOGFMT:
 		buf_add_str(b, "ts=");
@@ -211,10 +217,45 @@ static bool send_journal(struct slice msg, enum log_level level, const struct lo
 	return sent;
 }
 
+void log_keep(size_t cap)
+{
+	pthread_mutex_lock(&lock);
+	if (ring != NULL)
+		log_ring_free(ring);
+	ring = cap == 0 ? NULL : log_ring_new(cap);
+	pthread_mutex_unlock(&lock);
+}
+
+bool log_next(struct log_ring_cursor *c, struct buf *out)
+{
+	struct slice line;
+	pthread_mutex_lock(&lock);
+	bool there = ring != NULL && log_ring_next(ring, c, &line);
+	if (there)
+		buf_add(out, line);
+	pthread_mutex_unlock(&lock);
+	return there;
+}
+
+static void keep(enum log_level level, struct slice msg, const struct log_field *fields, size_t n)
+{
+	struct buf b;
+	if (ring == NULL)
+		return;
+	buf_init(&b, RECORD_MAX);
+	format_json(&b, level, msg, fields, n);
+	pthread_mutex_lock(&lock);
+	if (ring != NULL && !b.over)
+		log_ring_add(ring, buf_slice(&b));
+	pthread_mutex_unlock(&lock);
+	buf_done(&b);
+}
+
 void log_record(enum log_level level, struct slice msg, const struct log_field *fields, size_t n)
 {
 	if (!log_wants(level))
 		return;
+	keep(level, msg, fields, n);
 	if (current_format == LOG_FORMAT_JOURNAL && send_journal(msg, level, fields, n))
 		return;
 	struct buf b;

@@ -5,7 +5,7 @@
  * escaped, so one record is always one line. No secret is ever a field. */
 #pragma once
 
-#include "base/slice.h"
+#include "base/log_ring.h"
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_TRACE };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNAL, LOG_FORMAT_SYSLOG };
@@ -26,6 +26,12 @@ struct log_field {
 void log_setup(enum log_level level, enum log_format format, int fd);
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
+
+/* Keeps the latest `cap` bytes of records as lines of JSON, whatever the format, for log_next. 0: forgets them. */
+void log_keep(size_t cap);
+/* The next kept record as one line of JSON, newline included, appended to out. False: there is none yet. */
+struct buf;
+bool log_next(struct log_ring_cursor *c, struct buf *out);
 
 /* Writes one record. `fields` may be NULL when n is 0. A write that fails is
  * counted (log_dropped), never retried, never blocks longer than the write. */
