@@ -212,6 +212,14 @@ size_t actor_table_count(const struct actor_table *t)
 	return t->by_id.count;
 }
 
+bool actor_table_view(const struct actor_table *t, const char *id, struct actor_view *ret)
+{
+	const struct actor *a = actor_table_find(t, id);
+	if (a != NULL)
+		actor_view(a, ret);
+	return a != NULL;
+}
+
 void actor_table_each(const struct actor_table *t, void (*fn)(void *arg, const struct actor_view *v), void *arg)
 {
 	LIST_FOR (&t->all, node) {

@@ -58,5 +58,7 @@ struct actor_view {
 	int32_t pid;
 	uint32_t in_flight, websockets, waiting, leases;
 };
+/* The live incarnation of that id; false: there is none. */
+bool actor_table_view(const struct actor_table *t, const char *id, struct actor_view *ret);
 void actor_table_each(const struct actor_table *t, void (*fn)(void *arg, const struct actor_view *v), void *arg);
 struct worker_pool *actor_table_pool(struct actor_table *t);

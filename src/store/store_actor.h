@@ -87,6 +87,7 @@ struct store_actor_list {
 	char **ids;       /* NULL: any; else n_ids ids, which also finds destroyed ones */
 	size_t n_ids;
 	bool include_destroyed;
+	bool every_namespace;     /* living ones of all namespaces, by name (NULL: any), newest first by number */
 	bool only_wanted;         /* running or wake_wanted, all namespaces: what to restore when the daemon starts */
 	int64_t before_create_ts; /* cursor; 0: none */
 	uint64_t before_number;   /* with the cursor: rows of that very time below this number follow too; 0: none do */

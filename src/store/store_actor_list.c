@@ -71,14 +71,16 @@ static int by_key(struct store_db *db, struct store_actor_list *q)
 static sqlite3_stmt *use_index(struct store_db *db, const struct store_actor_list *q)
 {
 	enum store_sql name = q->only_wanted         ? SQL_ACTOR_LIST_WANTED
+			      : q->every_namespace   ? SQL_ACTOR_LIST_EVERY
 			      : q->name == NULL      ? (q->include_destroyed ? SQL_ACTOR_LIST_ALL : SQL_ACTOR_LIST)
 			      : q->include_destroyed ? SQL_ACTOR_LIST_NAME_ALL
 						     : SQL_ACTOR_LIST_NAME;
 	sqlite3_stmt *st = store_db_use(db, name);
 	bool from_newest = q->before_create_ts == 0;
-	if (!q->only_wanted)
+	if (!q->only_wanted && !q->every_namespace)
 		store_db_bind_text(st, 1, q->namespace_name);
-	store_db_bind_int(st, 2, from_newest ? INT64_MAX : q->before_create_ts);
+	if (!q->every_namespace)
+		store_db_bind_int(st, 2, from_newest ? INT64_MAX : q->before_create_ts);
 	store_db_bind_int(st, 3, from_newest ? INT64_MAX : (int64_t)q->before_number);
 	store_db_bind_int(st, 4, (int64_t)q->limit);
 	if (!q->only_wanted && q->name != NULL)
@@ -116,7 +118,7 @@ static int on_list(struct store_db *db, struct store_job *job)
 void store_actor_list(struct store *s, struct store_actor_list *q)
 {
 	CHECK(q->limit >= 1 && q->limit <= LIST_MAX && q->n_ids <= LIST_MAX);
-	CHECK(q->ids != NULL || q->only_wanted || q->namespace_name != NULL);
+	CHECK(q->ids != NULL || q->only_wanted || q->every_namespace || q->namespace_name != NULL);
 	CHECK(q->key == NULL || q->name != NULL);
 	q->job.run = on_list;
 	q->job.write = false;

@@ -284,6 +284,7 @@ static struct worker *worker_new(struct worker_kind *kind, const struct place *f
 	worker_conns_init(w);
 	worker_ready_init(w);
 	list_push_back(&kind->workers, &w->node);
+	w->since_mono_ms = loop_mono_ms(l);
 	kind->n_workers++;
 	p->n_workers++;
 	w->has_slot = true;

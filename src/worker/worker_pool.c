@@ -180,3 +180,29 @@ void worker_pool_stats(const struct worker_pool *p, struct worker_pool_stats *re
 		LIST_FOR (&kind_at(node)->waiting, waiting)
 			ret->waiting++;
 }
+
+static void view_of(const struct worker *w, struct worker_view *ret)
+{
+	static const char *const states[] = {
+	    [WORKER_STARTING] = "starting", [WORKER_READY] = "ready",    [WORKER_ENDING] = "ending",
+	    [WORKER_EXITED] = "exited",     [WORKER_CLOSING] = "exited",
+	};
+	*ret = (struct worker_view){.id = w->sockets.id,
+				    .name = w->type->name,
+				    .state = states[w->state],
+				    .pid = w->state < WORKER_EXITED ? w->pid : 0,
+				    .up_ms = loop_mono_ms(w->pool->o.loop) - w->since_mono_ms,
+				    .actors = w->places.count,
+				    .connections = w->n_conns};
+}
+
+void worker_pool_each(const struct worker_pool *p, void (*fn)(void *arg, const struct worker_view *v), void *arg)
+{
+	LIST_FOR (&p->kinds, kind) {
+		LIST_FOR (&kind_at(kind)->workers, node) {
+			struct worker_view v;
+			view_of(worker_at(node), &v);
+			fn(arg, &v);
+		}
+	}
+}

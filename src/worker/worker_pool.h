@@ -94,6 +94,14 @@ void worker_place_alarm(struct place *pl, int64_t due_wall_ms, int32_t attempt);
 /* For messages and metrics. */
 const char *worker_place_worker_id(const struct place *pl); /* "" while waiting */
 int32_t worker_place_pid(const struct place *pl);           /* 0 while waiting */
+struct worker_view {
+	const char *id, *name, *state;
+	int32_t pid; /* 0: not spawned, or gone */
+	int64_t up_ms;
+	size_t actors, connections;
+};
+/* fn is called for each process; it must not call back. */
+void worker_pool_each(const struct worker_pool *p, void (*fn)(void *arg, const struct worker_view *v), void *arg);
 struct worker_pool_stats {
 	uint64_t workers, starting, waiting, starts_total, start_failures_total, crashes_total;
 };
