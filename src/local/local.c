@@ -278,6 +278,11 @@ void local_address(const struct local *l, char ret[80])
 	listener_address(l->listener, ret);
 }
 
+struct local_driver *local_driver_of(struct local *l)
+{
+	return l->driver;
+}
+
 struct actor_table *local_actors(struct local *l)
 {
 	return local_driver_table(l->driver);

@@ -45,6 +45,7 @@ bool local_draining(const struct local *l);
 void local_close(struct local *l, void (*closed)(void *arg), void *arg);
 
 struct actor_table *local_actors(struct local *l);
+struct local_driver *local_driver_of(struct local *l);
 
 /* Whether a request with this head may use the guarded part of an own listener (admin page): 0, else the status to
  * answer (403, 421). Same rules as the public listener. */

@@ -439,9 +439,11 @@ static void on_work(void *arg)
 	case LA_LIVE:
 		if (a->destroy_wish)
 			actor_table_stop(a->d->table, &a->ref, "destroy", 0);
+		else if (a->restart_wish && !a->stop_sent)
+			actor_table_stop(a->d->table, &a->ref, "restart", 0);
 		else if (a->sleep_wish && !a->stop_sent)
 			actor_table_stop(a->d->table, &a->ref, "sleep", 0);
-		a->stop_sent = a->stop_sent || a->sleep_wish || a->destroy_wish;
+		a->stop_sent = a->stop_sent || a->sleep_wish || a->restart_wish || a->destroy_wish;
 		if (a->alarm_wish)
 			actor_table_alarm(a->d->table, &a->ref, a->rec.alarm_at_wall_ms, a->alarm_attempts);
 		a->alarm_wish = false;
@@ -615,6 +617,9 @@ static void on_stopped(struct local_actor *a, const struct actor_report *r)
 	a->rec.sleep_ts = clock_wall_ms();
 	a->rec.reschedule_ts = 0;
 	a->sleep_wish = a->stop_sent = false;
+	if (a->restart_wish)
+		a->wake_wish = a->force_wake = true;
+	a->restart_wish = false;
 	if (a->ringing) {
 		a->ringing = false;
 		a->d->n_ringing--;

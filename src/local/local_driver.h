@@ -50,6 +50,7 @@ enum local_call_outcome {
 /* actor may be NULL; valid during the call only. */
 typedef void local_call_done(void *arg, enum local_call_outcome outcome, const struct store_actor *actor);
 
+/* namespace_name NULL: whatever the actor's is. */
 void local_driver_create(struct local_driver *d, const struct local_key *k, bool get_or_create, local_call_done *done,
 			 void *arg);
 void local_driver_destroy(struct local_driver *d, const char *namespace_name, const char *id, local_call_done *done,
@@ -59,6 +60,10 @@ void local_driver_sleep(struct local_driver *d, const char *namespace_name, cons
 /* Starts it now, whatever the back-off. */
 void local_driver_wake(struct local_driver *d, const char *namespace_name, const char *id, local_call_done *done,
 		       void *arg);
+
+/* Stops it with reason "restart" and starts it again; one that is asleep is woken. */
+void local_driver_restart(struct local_driver *d, const char *namespace_name, const char *id, local_call_done *done,
+			  void *arg);
 
 /* The record as it is in memory, where that is newer than the store's, or NULL. */
 const struct store_actor *local_driver_record(const struct local_driver *d, const char *id);

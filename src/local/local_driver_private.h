@@ -39,7 +39,7 @@ struct local_actor {
 	struct timer back_off;
 	struct timer alarm_again; /* the alarm that failed rings again */
 	struct loop_task work;    /* looks at the wishes below */
-	bool wake_wish, sleep_wish, destroy_wish, alarm_wish, force_wake;
+	bool wake_wish, sleep_wish, destroy_wish, alarm_wish, force_wake, restart_wish;
 	bool stop_sent;
 	bool ringing; /* woken for its alarm */
 	int32_t alarm_attempts;

@@ -11,7 +11,7 @@
 
 #define FINDS_MAX 4096
 
-enum ask_kind { ASK_EXCHANGE, ASK_CREATE, ASK_DESTROY, ASK_SLEEP, ASK_WAKE, ASK_RING, ASK_RESTORE };
+enum ask_kind { ASK_EXCHANGE, ASK_CREATE, ASK_DESTROY, ASK_SLEEP, ASK_WAKE, ASK_RESTART, ASK_RING, ASK_RESTORE };
 
 /* One who asks. */
 struct ask {
@@ -20,7 +20,7 @@ struct ask {
 	struct exchange *x; /* EXCHANGE; NULL once dropped */
 	local_call_done *done;
 	void *arg;
-	char *namespace_name; /* DESTROY, SLEEP, WAKE: must be the actor's */
+	char *namespace_name; /* of the calls below: must be the actor's; NULL: any */
 	int32_t alarm_attempts;
 };
 
@@ -76,6 +76,10 @@ static void serve_call(struct local_actor *a, struct ask *k)
 		a->sleep_wish = true;
 		local_actor_poke(a);
 		call_answer(k, LOCAL_CALL_OK, &a->rec);
+	} else if (k->kind == ASK_RESTART && a->state == LA_LIVE) {
+		a->restart_wish = true;
+		local_actor_poke(a);
+		call_answer(k, LOCAL_CALL_OK, &a->rec);
 	} else {
 		a->wake_wish = a->force_wake = a->state != LA_LIVE;
 		local_actor_poke(a);
@@ -103,6 +107,7 @@ static void serve(struct local_actor *a, struct ask *k, enum local_call_outcome 
 	case ASK_DESTROY:
 	case ASK_SLEEP:
 	case ASK_WAKE:
+	case ASK_RESTART:
 		serve_call(a, k);
 		return;
 	}
@@ -168,7 +173,7 @@ static void find_over(struct find *f, struct store_actor *rec, enum local_call_o
 			if (k->kind == ASK_CREATE)
 				created = LOCAL_CALL_OK; /* one has made it, the others found it */
 		} else if (outcome == LOCAL_CALL_OK && k->kind == ASK_DESTROY &&
-			   strcmp(k->namespace_name, rec->namespace_name) == 0)
+			   (k->namespace_name == NULL || strcmp(k->namespace_name, rec->namespace_name) == 0))
 			call_answer(k, LOCAL_CALL_OK, rec); /* destroyed before */
 		else
 			refuse(k, outcome == LOCAL_CALL_OK ? LOCAL_CALL_NOT_FOUND : outcome, result, rec);
@@ -419,6 +424,12 @@ void local_driver_wake(struct local_driver *d, const char *namespace_name, const
 		       void *arg)
 {
 	call_by_id(d, id, ask_call(ASK_WAKE, namespace_name, done, arg));
+}
+
+void local_driver_restart(struct local_driver *d, const char *namespace_name, const char *id, local_call_done *done,
+			  void *arg)
+{
+	call_by_id(d, id, ask_call(ASK_RESTART, namespace_name, done, arg));
 }
 
 bool local_driver_ring(struct local_driver *d, const struct store_alarm_row *row)
