@@ -34,11 +34,13 @@ static void put_gauge(struct buf *b, const char *name, const char *help, const c
 		 type, name, (unsigned long long)v);
 }
 
-static uint64_t resident_bytes(void)
+uint64_t admin_resident_bytes(int32_t pid)
 {
-	char text[128] = {0};
+	char text[128] = {0}, path[48] = "/proc/self/statm";
 	unsigned long long size = 0, resident = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
+	if (pid != 0)
+		snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	FILE *f = fopen(path, "re");
 	if (f == NULL)
 		return 0;
 	if (fgets(text, sizeof(text), f) != NULL)
@@ -53,7 +55,7 @@ static void put_metrics(struct admin *a, struct buf *b)
 	struct actor_table *actors = a->o.mode->ops->actors(a->o.mode);
 	worker_pool_stats(actor_table_pool(actors), &wp);
 	put_gauge(b, "ready", "1 when /readyz answers 200.", "gauge", a->why_not == NULL);
-	put_gauge(b, "resident_memory_bytes", "Resident memory of the daemon.", "gauge", resident_bytes());
+	put_gauge(b, "resident_memory_bytes", "Resident memory of the daemon.", "gauge", admin_resident_bytes(0));
 	put_gauge(b, "actors", "Actors that are not asleep.", "gauge", actor_table_count(actors));
 	put_gauge(b, "exchanges", "Requests and WebSockets in flight.", "gauge", exchange_count());
 	put_gauge(b, "workers", "Worker processes.", "gauge", wp.workers);

@@ -17,4 +17,6 @@ int admin_open(const struct admin_options *o, struct admin **ret, struct err *e)
 /* What /readyz says from now on: NULL is ready, else the reason for 503 (static text). */
 void admin_set_ready(struct admin *a, const char *why_not);
 void admin_address(const struct admin *a, char ret[80]);
+/* Resident memory of a process (0: this one) as the kernel counts it; 0 when it cannot be read. */
+uint64_t admin_resident_bytes(int32_t pid);
 void admin_close(struct admin *a, void (*closed)(void *arg), void *arg);

@@ -5,11 +5,12 @@
  *
  * Stop is a list of phases walked forward, each with its own way to end:
  * drain (bounded by drain_timeout, cut short by a second signal; left out when
- * the mode has failed), the admin listener, the mode, signals; then the loop
+ * the mode has failed), the admin listener, the control socket, the mode, signals; then the loop
  * must be empty. */
 #include "app/app.h"
 
 #include "app/admin.h"
+#include "app/control.h"
 #include "app/detach.h"
 #include "app/mode.h"
 #include "supervise/guardian.h"
@@ -28,7 +29,7 @@
 #define APP_MAGIC 0x61707021u
 #define READY_MS 10000 /* a mode that cannot serve yet is waited for so long */
 
-enum phase { PHASE_RUNNING, PHASE_DRAIN, PHASE_ADMIN, PHASE_MODE, PHASE_END };
+enum phase { PHASE_RUNNING, PHASE_DRAIN, PHASE_ADMIN, PHASE_CONTROL, PHASE_MODE, PHASE_END };
 
 struct app {
 	uint32_t magic;
@@ -37,6 +38,7 @@ struct app {
 	struct guardian *guardian;
 	struct mode *mode;
 	struct admin *admin;
+	struct control *control;
 	enum phase phase;
 	struct loop_task next_phase;
 	struct loop_task again; /* more actor events than one tick takes */
@@ -106,8 +108,15 @@ static void on_next_phase(void *arg)
 		else
 			admin_close(a->admin, go_on, a);
 		return;
-	case PHASE_MODE:
+	case PHASE_CONTROL:
 		a->admin = NULL;
+		if (a->control == NULL)
+			go_on(a);
+		else
+			control_close(a->control, go_on, a);
+		return;
+	case PHASE_MODE:
+		a->control = NULL;
 		timer_disarm(&a->ready_late);
 		a->mode->ops->close(a->mode, on_mode_closed, a);
 		return;
@@ -286,6 +295,24 @@ static int open_admin(struct app *a, struct err *e)
 	return 0;
 }
 
+static void on_control_drain(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	if (a->phase != PHASE_RUNNING)
+		return;
+	LOG(INFO, "stopping", LOG_STR("asked_by", "rivet-runnerctl"),
+	    LOG_NUM("drain_timeout_ms", a->c->drain_timeout_ms));
+	go_on(a);
+}
+
+static int open_control(struct app *a, struct err *e)
+{
+	return control_open(
+	    &(struct control_options){
+		.loop = a->loop, .mode = a->mode, .config = a->c, .drain = on_control_drain, .arg = a},
+	    &a->control, e);
+}
+
 static int start(struct app *a, struct err *e)
 {
 	int r = open_loop(a, e);
@@ -293,7 +320,7 @@ static int start(struct app *a, struct err *e)
 		return r;
 	a->mode = mode_new(&(struct mode_options){
 	    .config = a->c, .loop = a->loop, .guardian = a->guardian, .events = &mode_events, .arg = a});
-	if ((r = a->mode->ops->open(a->mode, e)) < 0 || (r = open_admin(a, e)) < 0 ||
+	if ((r = a->mode->ops->open(a->mode, e)) < 0 || (r = open_control(a, e)) < 0 || (r = open_admin(a, e)) < 0 ||
 	    (r = a->mode->ops->serve(a->mode, e)) < 0)
 		return r;
 	if (!a->ready_told)
@@ -306,7 +333,10 @@ static void abandon(struct app *a)
 {
 	if (a->loop == NULL)
 		return;
-	a->phase = a->admin != NULL ? PHASE_ADMIN : a->mode != NULL ? PHASE_MODE : PHASE_END;
+	a->phase = a->admin != NULL     ? PHASE_ADMIN
+		   : a->control != NULL ? PHASE_CONTROL
+		   : a->mode != NULL    ? PHASE_MODE
+					: PHASE_END;
 	a->phase--;
 	go_on(a);
 	loop_run(a->loop);
@@ -323,6 +353,7 @@ static void close_loop(struct app *a)
 	buf_done(&alive);
 	if (a->guardian != NULL)
 		guardian_stop(a->guardian);
+	log_keep(0);
 	if (a->log_fd >= 0)
 		close(a->log_fd);
 }
@@ -338,6 +369,7 @@ int app_run(const struct config *c, int ready_fd, struct err *e)
 	struct app a = {.magic = APP_MAGIC, .c = c, .log_fd = -1, .ready_fd = ready_fd};
 	(void)mallopt(M_ARENA_MAX, 2); /* memory freed on one thread serves the other */
 	umask(077);
+	log_keep(LIMIT_LOG_KEPT_BYTES);
 	raise_descriptor_limit();
 	int r = open_log(&a, e);
 	if (r == 0)

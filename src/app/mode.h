@@ -25,6 +25,46 @@ struct mode_options {
 
 struct mode;
 
+/* One actor as an operator sees it. Text is valid during the call only; NULL: none. */
+struct mode_actor {
+	const char *id, *name, *key, *namespace_name, *state, *worker_id, *failure, *crash_policy;
+	int64_t generation;            /* -1: never started */
+	int64_t created_at_wall_ms;    /* 0: not known */
+	int64_t alarm_at_wall_ms;      /* 0: none */
+	int64_t state_ms, back_off_ms; /* in this state; until the next start may be. -1: not known */
+	int32_t pid;
+	uint32_t requests, websockets, waiting, leases;
+};
+
+struct mode_list {
+	const char *name, *id; /* copied; NULL: any */
+	void (*each)(void *arg, const struct mode_actor *a);
+	/* failure NULL, or a sentence; more: the list was cut. */
+	void (*done)(void *arg, const char *failure, bool more);
+	void *arg;
+};
+
+enum mode_verb { MODE_WAKE, MODE_SLEEP, MODE_RESTART, MODE_DESTROY };
+
+/* Status 200, or why not: an HTTP status with a sentence. */
+typedef void mode_answer(void *arg, unsigned status, const char *message);
+
+enum mode_kv_kind { MODE_KV_GET, MODE_KV_PUT, MODE_KV_DELETE, MODE_KV_LIST };
+
+struct mode_kv_entry {
+	struct slice key, value;
+	int64_t updated_wall_ms;
+};
+
+/* key: for a list the prefix. All copied. done() comes later, once; entries live until it returns. */
+struct mode_kv {
+	enum mode_kv_kind kind;
+	struct slice key, value;
+	void (*done)(void *arg, unsigned status, const char *message, const struct mode_kv_entry *entries, size_t n,
+		     bool more);
+	void *arg;
+};
+
 struct mode_ops {
 	const char *name; /* "local", "engine" */
 	/* Opens everything durable and the actor table; no traffic yet. 0 or -errno with a sentence and an exit code;
@@ -45,6 +85,13 @@ struct mode_ops {
 	struct actor_table *(*actors)(struct mode *m);
 	/* Whether this request may see the guarded part of an own listener: 0, else the status to answer. */
 	unsigned (*access)(struct mode *m, const struct http_head *h);
+	/* For the control socket; NULL where the mode has no such thing. Each answers later, never inside, exactly
+	 * once. */
+	void (*list)(struct mode *m, const struct mode_list *q);
+	void (*command)(struct mode *m, enum mode_verb verb, const char *id, mode_answer *done, void *arg);
+	void (*kv)(struct mode *m, const char *id, const struct mode_kv *op);
+	/* Appends members of a JSON object, each with a comma before it. */
+	void (*status)(struct mode *m, struct buf *out);
 	/* Appends Prometheus text; names start with rivet_runnerd_. */
 	void (*metrics)(struct mode *m, struct buf *out);
 };

@@ -1,9 +1,7 @@
 /* Local mode for app/: the store and the engine inside, opened in that order
  * and closed in reverse. The store's threads wake the loop; what they finished
  * is delivered before the tick, a budget at a time. */
-#include "app/mode.h"
-
-#include "local/local.h"
+#include "app/mode_local.h"
 
 #include "base/log.h"
 
@@ -23,6 +21,11 @@ struct mode_local {
 static struct mode_local *mode_of(void *arg)
 {
 	return CAST(struct mode_local, arg, MODE_LOCAL_MAGIC);
+}
+
+struct local *mode_local_of(struct mode *m)
+{
+	return mode_of(m)->local;
 }
 
 static void notify_store(void *arg)
@@ -176,6 +179,16 @@ static void on_metrics(struct mode *base, struct buf *out)
 	local_metrics(m->local, out);
 }
 
+static void on_status(struct mode *base, struct buf *out)
+{
+	const struct mode_local *m = mode_of(base);
+	char bound[80];
+	if (!m->serving)
+		return;
+	local_address(m->local, bound);
+	buf_addf(out, ",\"listen\":\"%s\"", bound);
+}
+
 static const struct mode_ops mode_ops = {.name = "local",
 					 .open = on_open,
 					 .serve = on_serve,
@@ -186,6 +199,10 @@ static const struct mode_ops mode_ops = {.name = "local",
 					 .close = on_close,
 					 .actors = on_actors,
 					 .access = on_access,
+					 .list = mode_local_list,
+					 .command = mode_local_command,
+					 .kv = mode_local_kv,
+					 .status = on_status,
 					 .metrics = on_metrics};
 
 struct mode *mode_local_new(const struct mode_options *o)

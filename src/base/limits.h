@@ -57,10 +57,13 @@
 #define LIMIT_SOCKET_PATH_BYTES 107                            /* sun_path */
 #define LIMIT_RUNTIME_DIR_BYTES (LIMIT_SOCKET_PATH_BYTES - 27) /* below it: "/w-0123456789abcdef/runtime" */
 
+#define LIMIT_LOG_KEPT_BYTES (4 * 1024 * 1024) /* records for rivet-runnerctl logs; touched as they come */
+
 /* Actors. */
 #define LIMIT_ACTORS 16384        /* not asleep at once */
 #define LIMIT_ACTORS_PER_RUN 1024 /* that decide and act in one tick; a crash of all must not hold up the loop */
 #define LIMIT_ACTOR_WAITING 1000  /* exchanges waiting for one actor */
+#define LIMIT_CONTROL_ACTORS 999  /* in one list for an operator; one job of the store has 1000 rows */
 #define LIMIT_ACTOR_KEEP_AWAKE 64 /* leases of one actor */
 #define LIMIT_KEEP_AWAKE_MS (60 * 60 * 1000)
 #define LIMIT_EXCHANGES 65536 /* requests and WebSockets in flight */

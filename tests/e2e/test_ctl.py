@@ -1,0 +1,205 @@
+"""rivet-runnerctl against a real daemon: what it shows, changes, and how it ends."""
+
+import json
+import os
+import stat
+import subprocess
+
+import pytest
+
+from lib.daemon import BINARY
+from lib.rt import Runtime
+from lib.wait import wait_for
+
+CTL = os.path.join(os.path.dirname(BINARY), "rivet-runnerctl")
+
+
+class Ctl:
+    """Runs commands against one daemon."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+
+    def run(self, *words, code=0, stdin=b""):
+        done = subprocess.run([CTL, "--runtime-dir", self.daemon.runtime_dir, *words], input=stdin,
+                              capture_output=True, timeout=60, check=False)
+        assert done.returncode == code, done.stderr
+        return done
+
+    def text(self, *words):
+        return self.run(*words).stdout.decode()
+
+    def json(self, *words):
+        return json.loads(self.run(*words, "--json").stdout)
+
+    def refused(self, *words, code=1, **options):
+        said = self.run(*words, code=code, **options).stderr.decode()
+        assert said.startswith("rivet-runnerctl: ") and said.count("\n") == 1, said
+        return said
+
+    def state(self, actor):
+        return self.json("actor", actor.id)["state"]
+
+
+@pytest.fixture(scope="module")
+def ctl(calm):
+    return Ctl(calm)
+
+
+def test_status(ctl, calm):
+    said = ctl.json("status")
+    assert (said["mode"], said["state"], said["pid"]) == ("local", "serving", calm.pid)
+    assert said["listen"] == "%s:%d" % calm.address
+    assert said["memory_bytes"] > 1 << 20
+    assert "state: serving\n" in ctl.text("status")
+
+
+def test_actors_awake_and_asleep(ctl, actor):
+    actor.get("/pid")
+    row, = [row for row in ctl.json("actors", "probe")["actors"] if row["id"] == actor.id]
+    assert (row["name"], row["key"], row["state"], row["namespace"]) == ("probe", actor.info()["key"], "running", "default")
+    assert row["pid"] == int(actor.get("/pid").text)
+    assert all(other["id"] != actor.id for other in ctl.json("actors", "other")["actors"])
+    actor.sleep()
+    actor.wait_asleep()
+    wait_for(lambda: ctl.state(actor) == "asleep")
+    assert ctl.json("actor", actor.id)["pid"] is None
+    table = ctl.text("actors").splitlines()
+    assert table[0].split()[:4] == ["ID", "NAME", "KEY", "STATE"]
+    assert any(line.startswith(actor.id) and " asleep " in line for line in table)
+
+
+def test_control_characters_of_a_key_do_not_reach_the_terminal(ctl, calm):
+    made = calm.create("probe", "a\x1b[31mb")
+    line, = [line for line in ctl.text("actors").splitlines() if line.startswith(made.id)]
+    assert "\x1b" not in line and "a?[31mb" in line
+    made.destroy()
+
+
+def test_a_failed_start_is_shown(probe):
+    daemon = probe(environment={"PROBE_START_STATUS": "500"})
+    made = daemon.create("probe", "k")
+    assert made.get("/pid").status_code == 503
+    shown = Ctl(daemon).json("actor", made.id)
+    assert "refused the start call with status 500" in shown["failure"]
+    assert "refused the start call" in Ctl(daemon).text("actors")
+
+
+def test_workers(ctl, actor):
+    pid = int(actor.get("/pid").text)
+    row, = [row for row in ctl.json("workers")["workers"] if row["pid"] == pid]
+    assert (row["name"], row["state"], row["actors"]) == ("probe", "ready", 1)
+    assert row["memory_bytes"] > 1 << 20
+    assert str(pid) in ctl.text("workers")
+
+
+def test_sleep_wake_restart_destroy(ctl, calm):
+    made = calm.create("probe", "ladder")
+    first = made.get("/pid").text
+    ctl.run("sleep", made.id)
+    wait_for(lambda: ctl.state(made) == "asleep")
+    ctl.run("wake", made.id)
+    wait_for(lambda: ctl.state(made) == "running")
+    second = made.get("/pid").text
+    ctl.run("restart", made.id)
+    wait_for(lambda: ctl.json("actor", made.id)["generation"] == 2 and ctl.state(made) == "running")
+    assert len({first, second, made.get("/pid").text}) == 3
+    assert [stop["body"]["reason"] for stop in calm.trace.events("stop") if stop["body"]["actor_id"] == made.id] == \
+        ["sleep", "restart"]
+    ctl.run("destroy", made.id)
+    assert "no such actor" in ctl.refused("actor", made.id)
+
+
+@pytest.mark.parametrize("verb", ["wake", "sleep", "restart", "destroy", "actor"])
+def test_unknown_actor(ctl, verb):
+    assert "no such actor" in ctl.refused(verb, "nobody")
+
+
+def test_values(ctl, actor):
+    value = bytes(range(256))
+    ctl.run("kv", actor.id, "put", "a key/with?signs", stdin=value)
+    assert ctl.run("kv", actor.id, "get", "a key/with?signs").stdout == value
+    ctl.run("kv", actor.id, "put", "b", "word")
+    assert ctl.run("kv", actor.id, "get", "b").stdout == b"word"
+    entries = ctl.json("kv", actor.id, "ls")["entries"]
+    assert [(entry["key"], entry["bytes"]) for entry in entries] == [("a key/with?signs", 256), ("b", 4)]
+    assert [entry["key"] for entry in ctl.json("kv", actor.id, "ls", "b")["entries"]] == ["b"]
+    actor.sleep()
+    actor.wait_asleep()
+    assert ctl.run("kv", actor.id, "get", "b").stdout == b"word"
+    ctl.run("kv", actor.id, "rm", "b")
+    assert "no such key" in ctl.refused("kv", actor.id, "get", "b")
+
+
+def test_a_worker_sees_what_was_put(ctl, actor):
+    ctl.run("kv", actor.id, "put", "seen", "from outside")
+    assert Runtime(actor).call("GET", "/kv/seen").body == b"from outside"
+
+
+def test_value_limits(ctl, actor):
+    ctl.run("kv", actor.id, "put", "full", stdin=b"x" * 131072)
+    assert "131072" in ctl.refused("kv", actor.id, "put", "more", stdin=b"x" * 131073)
+    assert "2046" in ctl.refused("kv", actor.id, "put", "k" * 2047, "v")
+    assert "no such actor" in ctl.refused("kv", "nobody", "put", "k", "v")
+
+
+def test_logs(ctl, actor):
+    actor.get("/pid")
+    lines = [json.loads(line) for line in ctl.run("logs", "--actor", actor.id, "--json").stdout.splitlines()]
+    assert lines and all(line["actor_id"] == actor.id for line in lines)
+    assert "actor is running" in ctl.text("logs", "--actor", actor.id)
+    assert "listening" in ctl.text("logs")
+
+
+def test_logs_follow(ctl, calm):
+    follower = subprocess.Popen([CTL, "--runtime-dir", calm.runtime_dir, "logs", "-f"], stdout=subprocess.PIPE)
+    try:
+        while b"listening" not in follower.stdout.readline():
+            pass
+        made = calm.create("probe", "followed")
+        while made.id.encode() not in follower.stdout.readline():
+            pass
+        made.destroy()
+    finally:
+        follower.kill()
+        follower.communicate()
+
+
+def test_only_the_owner_may_use_the_socket(calm):
+    place = os.stat(os.path.join(calm.runtime_dir, "control.sock"))
+    assert stat.S_IMODE(place.st_mode) == 0o600
+    assert place.st_uid == os.geteuid()
+
+
+def test_drain(probe):
+    daemon = probe()
+    made = daemon.create("probe", "k")
+    made.get("/pid")
+    assert "draining" in Ctl(daemon).text("drain")
+    assert daemon.proc.wait(60) == 0
+    assert "no daemon at" in Ctl(daemon).refused("status", code=69)
+    assert not os.path.exists(os.path.join(daemon.runtime_dir, "control.sock"))
+
+
+def test_a_stale_socket_is_replaced(probe):
+    daemon = probe()
+    daemon.kill()
+    assert "no daemon at" in Ctl(daemon).refused("status", code=69)
+    daemon.start()
+    assert Ctl(daemon).json("status")["pid"] == daemon.pid
+
+
+@pytest.mark.parametrize("words, said", [
+    ((), "say a command"), (("statu",), "did you mean status?"), (("actor",), "use: rivet-runnerctl actor ID"),
+    (("status", "more"), "use: rivet-runnerctl status"), (("--jsn", "status"), "unknown option --jsn"),
+    (("kv", "x", "eat", "k"), "unknown word eat"), (("workers", "-f"), "-f goes with logs"),
+    (("status", "--actor", "x"), "--actor goes with logs"), (("status", "--runtime-dir"), "a value is missing"),
+])
+def test_usage(ctl, words, said):
+    assert said in ctl.refused(*words, code=64)
+
+
+def test_version_needs_no_daemon():
+    done = subprocess.run([CTL, "version"], capture_output=True, check=True)
+    assert done.stdout.startswith(b"rivet-runnerctl ")
+    assert subprocess.run([CTL, "--help"], capture_output=True, check=True).stdout.startswith(b"Usage:")
