@@ -10,6 +10,7 @@ from figures import Ratio
 from lib import procs
 from lib.daemon import Daemon
 from lib.wait import wait_for
+from ports import free_port
 
 TITLE = "64 keep-alive connections, answers of 128 bytes, beside nginx on the same worker"
 CONNECTIONS = 64
@@ -30,12 +31,11 @@ http {{
     access_log off;
     keepalive_requests 1000000000;
     upstream worker {{
-        server unix:{socket};
+        server unix:{worker};
         keepalive {connections};
         keepalive_requests 1000000000;
     }}
     server {{
-        listen unix:{dir}/unused.sock;
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass http://worker;
@@ -47,19 +47,13 @@ http {{
 """
 
 
-def free_port():
-    import socket
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
 @contextlib.contextmanager
-def nginx(directory, worker_socket):
+def nginx(directory, worker_path):
     """(pid of nginx's worker process, port)."""
     port = free_port()
     conf = os.path.join(directory, "nginx.conf")
     with open(conf, "w", encoding="utf-8") as file:
-        file.write(NGINX_CONF.format(dir=directory, socket=worker_socket, connections=CONNECTIONS, port=port))
+        file.write(NGINX_CONF.format(dir=directory, worker=worker_path, connections=CONNECTIONS, port=port))
     master = subprocess.Popen(["nginx", "-p", directory, "-e", os.path.join(directory, "nginx.log"), "-c", conf])
     try:
         wait_for(lambda: master.poll() is not None or procs.children(master.pid), what="nginx")

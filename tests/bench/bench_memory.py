@@ -1,5 +1,6 @@
 """What is resident, and what many sleeping actors cost."""
 
+import http.client
 import os
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 from figures import Absolute, Extra
 from lib.daemon import Daemon
+from ports import free_port
 
 TITLE = "memory at rest; 100 000 sleeping actors with an alarm each"
 ACTORS = 100000
@@ -15,12 +17,18 @@ ROUNDS = 7
 SETTLE_S = 0.3
 
 
-def ready_after(daemon, notify):
-    """Seconds from before the process is there until it tells that it is ready (sd_notify)."""
+def serving_after(daemon, notify):
+    """Seconds from before the process is there until it has told that it is ready and has found an actor."""
     began = time.monotonic()
     daemon.spawn()
     while b"READY=1" not in notify.recv(4096):
         pass
+    api = http.client.HTTPConnection(daemon.listen)
+    api.request("GET", "/actors?namespace=default&name=c&key=key-1")
+    found = api.getresponse()
+    assert found.status == 200, found.read()
+    found.read()
+    api.close()
     return time.monotonic() - began
 
 
@@ -31,8 +39,8 @@ def measure(bench, directory, notify_path):
         notify.settimeout(60)
         try:
             with Daemon(directory, actor=("c", [bench.program("worker")]), env={"NOTIFY_SOCKET": notify_path},
-                        start=False) as daemon:
-                start_s = ready_after(daemon, notify)
+                        listen=f"127.0.0.1:{free_port()}", start=False) as daemon:
+                start_s = serving_after(daemon, notify)
                 daemon.wait_ready()
                 time.sleep(SETTLE_S)
                 return daemon.rss_kb() / 1024, start_s

@@ -8,14 +8,14 @@ import dataclasses
 from statistics import median, quantiles
 
 
-def amount(value, unit):
-    """With three or four digits that mean something."""
+def amount(value, unit, sign=""):
+    """With three or four digits that mean something. sign "+": also where it is positive."""
     if abs(value) >= 1000:
-        text = f"{value:,.0f}".replace(",", " ")
+        text = f"{value:{sign},.0f}".replace(",", " ")
     elif abs(value) >= 100:
-        text = f"{value:.0f}"
+        text = f"{value:{sign}.0f}"
     else:
-        text = f"{value:.3g}"
+        text = f"{value:{sign}.3g}"
     return f"{text} {unit}".rstrip()
 
 
@@ -70,8 +70,8 @@ class Extra:
         beside, here = (_quartiles(side)[0] for side in zip(*self.pairs))
         low, high = _quartiles([ours - reference for reference, ours in self.pairs])
         return Row(self.name, f"<= {amount(self.at_most, self.unit)} over {self.reference}",
-                   amount(beside, self.unit), amount(here, self.unit), "+ " + amount(here - beside, self.unit),
-                   f"{amount(low, '')} .. {amount(high, '')}", _verdict(here - beside <= self.at_most))
+                   amount(beside, self.unit), amount(here, self.unit), amount(here - beside, self.unit, "+"),
+                   f"{amount(low, '', '+')} .. {amount(high, '', '+')}", _verdict(here - beside <= self.at_most))
 
 
 class Absolute:
