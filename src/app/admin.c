@@ -195,7 +195,11 @@ int admin_open(const struct admin_options *o, struct admin **ret, struct err *e)
 	a->magic = ADMIN_MAGIC;
 	a->o = *o;
 	a->why_not = "starting";
-	int r = listener_open_tcp(o->loop, o->address, &listen_events, a, &a->listener, e);
+	int r = o->fd >= 0 ? listener_open_fd(o->loop, o->fd, &listen_events, a, &a->listener)
+			   : listener_open_tcp(o->loop, o->address, &listen_events, a, &a->listener, e);
+	if (r < 0 && o->fd >= 0)
+		r = err_set(e, -r, EXIT_CODE_FAILED, "the socket passed for the admin listener cannot be served: %s",
+			    strerror(-r));
 	if (r < 0) {
 		mem_free(a);
 		return r;

@@ -8,7 +8,8 @@ struct admin;
 struct admin_options {
 	struct loop *loop;
 	struct mode *mode;
-	const char *address;
+	const char *address; /* ADDR:PORT; not looked at with fd >= 0 */
+	int fd;              /* a passed listening socket, taken over on success; -1: none */
 };
 
 /* 0 or -errno with a sentence. */

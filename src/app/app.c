@@ -13,6 +13,7 @@
 #include "app/control.h"
 #include "app/detach.h"
 #include "app/mode.h"
+#include "app/notify.h"
 #include "supervise/guardian.h"
 #include "supervise/proc.h"
 
@@ -23,10 +24,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #define APP_MAGIC 0x61707021u
+#define STATUS_MS 5000
+#define EXTEND_MS 10000
 #define READY_MS 10000 /* a mode that cannot serve yet is waited for so long */
 
 enum phase { PHASE_RUNNING, PHASE_DRAIN, PHASE_ADMIN, PHASE_CONTROL, PHASE_MODE, PHASE_END };
@@ -42,7 +44,7 @@ struct app {
 	enum phase phase;
 	struct loop_task next_phase;
 	struct loop_task again; /* more actor events than one tick takes */
-	struct timer progress, ready_late;
+	struct timer progress, ready_late, status;
 	bool ready_told;
 	int ready_fd; /* of --detach, -1: none */
 	int64_t drain_until_mono_ms;
@@ -78,7 +80,8 @@ static void on_progress(void *arg)
 		return;
 	LOG(INFO, "draining", LOG_NUM("actors_left", actors_awake(a)), LOG_NUM("exchanges_left", exchange_count()),
 	    LOG_NUM("ms_left", a->drain_until_mono_ms - loop_mono_ms(a->loop)));
-	(void)sd_notifyf(0, "STATUS=Draining: %zu actors left\nEXTEND_TIMEOUT_USEC=10000000", actors_awake(a));
+	notify_status("Draining: %zu actors left", actors_awake(a));
+	notify_extend(EXTEND_MS);
 	timer_arm(&a->progress, 1000);
 }
 
@@ -86,7 +89,7 @@ static void begin_drain(struct app *a)
 {
 	if (a->admin != NULL)
 		admin_set_ready(a->admin, "draining");
-	(void)sd_notify(0, "STOPPING=1");
+	notify_stopping();
 	a->drain_until_mono_ms = loop_mono_ms(a->loop) + a->c->drain_timeout_ms;
 	on_progress(a);
 	a->mode->ops->drain(a->mode, a->c->drain_timeout_ms, go_on, a);
@@ -103,6 +106,7 @@ static void on_next_phase(void *arg)
 		return;
 	case PHASE_ADMIN:
 		timer_disarm(&a->progress);
+		timer_disarm(&a->status);
 		if (a->admin == NULL)
 			go_on(a);
 		else
@@ -121,6 +125,7 @@ static void on_next_phase(void *arg)
 		a->mode->ops->close(a->mode, on_mode_closed, a);
 		return;
 	case PHASE_END:
+		notify_unwatch();
 		guardian_stop(TAKE(a->guardian));
 		loop_signals_close(a->loop);
 		loop_stop(a->loop);
@@ -213,9 +218,28 @@ static void tell_ready(void *arg)
 	else
 		LOG(WARN, "running, but not serving yet", LOG_STR("version", RUNNERD_VERSION), LOG_STR("mode", name),
 		    LOG_NUM("pid", getpid()), LOG_STR("waits_for", why_not));
-	(void)sd_notify(0, "READY=1");
+	notify_ready();
 	detach_ready(a->ready_fd);
 	a->ready_fd = -1;
+}
+
+/* What `systemctl status` shows; live, as long as somebody listens. */
+static void tell_status(void *arg)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	const char *why_not = a->mode->ops->why_not(a->mode);
+	struct worker_pool_stats pool = {0};
+	const struct actor_table *actors = a->mode->ops->actors(a->mode);
+	if (a->phase != PHASE_RUNNING)
+		return;
+	if (actors != NULL)
+		worker_pool_stats(actor_table_pool(a->mode->ops->actors(a->mode)), &pool);
+	if (why_not == NULL)
+		notify_status("Serving, %s mode: %zu actors awake, %llu workers, %zu requests", a->mode->ops->name,
+			      actors_awake(a), (unsigned long long)pool.workers, exchange_count());
+	else
+		notify_status("Not serving, %s mode: %s", a->mode->ops->name, why_not);
+	timer_arm(&a->status, STATUS_MS);
 }
 
 static void on_mode_changed(void *arg)
@@ -226,9 +250,7 @@ static void on_mode_changed(void *arg)
 		return;
 	if (a->admin != NULL)
 		admin_set_ready(a->admin, why_not);
-	(void)sd_notifyf(0, "STATUS=%s%s, %s mode",
-			 why_not == NULL ? "Serving" : "Not serving: ", why_not == NULL ? "" : why_not,
-			 a->mode->ops->name);
+	tell_status(a);
 	if (why_not == NULL)
 		tell_ready(a);
 }
@@ -272,6 +294,8 @@ static int open_loop(struct app *a, struct err *e)
 	loop_task_init(&a->again, on_again, a);
 	timer_init(&a->progress, a->loop, on_progress, a);
 	timer_init(&a->ready_late, a->loop, tell_ready, a);
+	timer_init(&a->status, a->loop, tell_status, a);
+	notify_watch(a->loop);
 	loop_on_tick(a->loop, on_tick, a);
 	if ((r = loop_on_signal(a->loop, SIGTERM, on_stop_signal, a)) < 0 ||
 	    (r = loop_on_signal(a->loop, SIGINT, on_stop_signal, a)) < 0 ||
@@ -284,12 +308,17 @@ static int open_admin(struct app *a, struct err *e)
 {
 	const char *address = config_get(a->c, CONFIG_ADMIN_LISTEN);
 	char bound[80];
-	if (*address == '\0')
+	bool kept;
+	int fd = notify_take("admin", &kept);
+	if (*address == '\0' && fd < 0)
 		return 0;
-	struct admin_options o = {.loop = a->loop, .mode = a->mode, .address = address};
+	struct admin_options o = {.loop = a->loop, .mode = a->mode, .address = address, .fd = fd};
 	int r = admin_open(&o, &a->admin, e);
-	if (r < 0)
+	if (r < 0) {
+		if (fd >= 0)
+			close(fd);
 		return r;
+	}
 	admin_address(a->admin, bound);
 	LOG(INFO, "listening", LOG_STR("listener", "admin"), LOG_STR("address", bound));
 	return 0;
@@ -313,6 +342,18 @@ static int open_control(struct app *a, struct err *e)
 	    &a->control, e);
 }
 
+static void warn_unused(void)
+{
+	struct buf names;
+	buf_init(&names, 1024);
+	if (notify_unused(&names) > 0)
+		LOG(WARN,
+		    "descriptors were passed that nothing here takes; sockets are to be named api or admin "
+		    "(FileDescriptorName=)",
+		    LOG_SLICE("names", buf_slice(&names)));
+	buf_done(&names);
+}
+
 static int start(struct app *a, struct err *e)
 {
 	int r = open_loop(a, e);
@@ -323,6 +364,7 @@ static int start(struct app *a, struct err *e)
 	if ((r = a->mode->ops->open(a->mode, e)) < 0 || (r = open_control(a, e)) < 0 || (r = open_admin(a, e)) < 0 ||
 	    (r = a->mode->ops->serve(a->mode, e)) < 0)
 		return r;
+	warn_unused();
 	if (!a->ready_told)
 		timer_arm(&a->ready_late, READY_MS);
 	return 0;
@@ -368,6 +410,7 @@ int app_run(const struct config *c, int ready_fd, struct err *e)
 {
 	struct app a = {.magic = APP_MAGIC, .c = c, .log_fd = -1, .ready_fd = ready_fd};
 	(void)mallopt(M_ARENA_MAX, 2); /* memory freed on one thread serves the other */
+	notify_begin();
 	umask(077);
 	log_keep(LIMIT_LOG_KEPT_BYTES);
 	raise_descriptor_limit();

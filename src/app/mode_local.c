@@ -3,7 +3,14 @@
  * is delivered before the tick, a budget at a time. */
 #include "app/mode_local.h"
 
+#include "app/config_value.h"
+#include "app/notify.h"
+
 #include "base/log.h"
+#include "io/listener.h"
+
+#include <errno.h>
+#include <unistd.h>
 
 #define MODE_LOCAL_MAGIC 0x6d6c6f63u
 
@@ -69,15 +76,50 @@ static int on_open(struct mode *base, struct err *e)
 	return local_open(&o, &m->local, e);
 }
 
+/* A passed socket may be wider than the rules allow. */
+static int check_bound(const struct config *c, const char *bound, struct err *e)
+{
+	bool local = strncmp(bound, "unix:", 5) == 0 || config_address_is_loopback(bound);
+	if (local || c->token != NULL || c->auth_none)
+		return 0;
+	return err_set(e, EINVAL, EXIT_CODE_CONFIG,
+		       "the socket passed for the API, %s, is reachable from other machines and no token is set; set "
+		       "RIVET_TOKEN or RIVET_TOKEN_FILE, or --auth none if everyone who reaches it may do everything",
+		       bound);
+}
+
+/* A socket of the last run is only of use when it is where we are to listen now. */
+static int take_socket(const struct config *c)
+{
+	bool kept;
+	char bound[80];
+	int fd = notify_take("api", &kept);
+	if (fd < 0 || !kept)
+		return fd;
+	listener_fd_address(fd, bound);
+	if (strcmp(bound, config_get(c, CONFIG_LISTEN)) == 0)
+		return fd;
+	close(fd);
+	notify_forget("api");
+	return -1;
+}
+
 static int on_serve(struct mode *base, struct err *e)
 {
 	struct mode_local *m = mode_of(base);
 	char bound[80];
-	int r = local_serve(m->local, config_get(m->o.config, CONFIG_LISTEN), e);
-	if (r < 0)
+	int fd = take_socket(m->o.config);
+	int r = local_serve(m->local, config_get(m->o.config, CONFIG_LISTEN), fd, e);
+	if (r < 0) {
+		if (fd >= 0)
+			close(fd);
 		return r;
-	m->serving = true;
+	}
 	local_address(m->local, bound);
+	if ((r = check_bound(m->o.config, bound, e)) < 0)
+		return r;
+	notify_keep("api", local_listener_fd(m->local));
+	m->serving = true;
 	LOG(INFO, "listening", LOG_STR("listener", "api"), LOG_STR("address", bound));
 	if (m->o.config->types[0] == NULL)
 		LOG_PLAIN(WARN, "no actor type is configured: nothing can be created; use --actor NAME -- COMMAND, or "

@@ -227,12 +227,25 @@ int listener_open_tcp(struct loop *l, const char *address, const struct listener
 	return 0;
 }
 
+int listener_fd(const struct listener *ls)
+{
+	return ls->fd;
+}
+
 void listener_address(const struct listener *ls, char ret[80])
+{
+	listener_fd_address(ls->fd, ret);
+}
+
+void listener_fd_address(int fd, char ret[80])
 {
 	union address at;
 	char host[64] = "";
 	socklen_t len = sizeof(at);
-	CHECK(getsockname(ls->fd, &at.any, &len) == 0);
+	if (getsockname(fd, &at.any, &len) < 0) {
+		snprintf(ret, 80, "unknown");
+		return;
+	}
 	if (at.any.sa_family == AF_INET) {
 		(void)inet_ntop(AF_INET, &at.v4.sin_addr, host, sizeof(host));
 		snprintf(ret, 80, "%s:%u", host, (unsigned)ntohs(at.v4.sin_port));

@@ -20,7 +20,11 @@ int listener_open_tcp(struct loop *l, const char *address, const struct listener
 /* Adopts a bound and listening descriptor (Unix or TCP). On failure the fd stays the caller's. */
 int listener_open_fd(struct loop *l, int fd, const struct listener_events *events, void *arg, struct listener **ret);
 
-/* Bound address as "127.0.0.1:6420"; the caller's buffer. */
+/* The descriptor, for copies of it; it stays the listener's. */
+int listener_fd(const struct listener *ls);
+
+/* Bound address as "127.0.0.1:6420", "[::1]:6420", "unix:PATH"; the caller's buffer. */
+void listener_fd_address(int fd, char ret[80]);
 void listener_address(const struct listener *ls, char ret[80]);
 
 /* Accepting stops or goes on (too many connections, draining). Out of descriptors: accepting pauses by itself for

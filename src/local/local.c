@@ -257,9 +257,26 @@ static void on_part_closed(void *arg)
 
 static const struct listener_events listen_events = {.accepted = on_accepted, .closed = on_part_closed};
 
-int local_serve(struct local *l, const char *address, struct err *e)
+static int open_listener(struct local *l, const char *address, int fd, struct err *e)
 {
-	int r = listener_open_tcp(l->o.loop, address, &listen_events, l, &l->listener, e);
+	if (fd < 0)
+		return listener_open_tcp(l->o.loop, address, &listen_events, l, &l->listener, e);
+	int r = listener_open_fd(l->o.loop, fd, &listen_events, l, &l->listener);
+	return r == 0 ? 0
+		      : err_set(e, -r, EXIT_CODE_FAILED,
+				"the socket passed for the API cannot be served: %s; it must be "
+				"a listening stream socket (ListenStream=)",
+				strerror(-r));
+}
+
+int local_listener_fd(const struct local *l)
+{
+	return listener_fd(l->listener);
+}
+
+int local_serve(struct local *l, const char *address, int fd, struct err *e)
+{
+	int r = open_listener(l, address, fd, e);
 	if (r < 0)
 		return r;
 	struct http_server_options so = {.name = "api",

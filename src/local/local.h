@@ -26,9 +26,12 @@ struct local_options {
 /* Opens everything (the actor table too) but takes no traffic before local_serve. */
 int local_open(const struct local_options *o, struct local **ret, struct err *e);
 
-/* Serves the public API on ADDR:PORT (port 0 picks one), restores actors that ran (policy restart), starts the alarm
- * clock. On failure -errno and a sentence (port in use: exit code 1). */
-int local_serve(struct local *l, const char *address, struct err *e);
+/* Serves the public API on ADDR:PORT (port 0 picks one), or with fd >= 0 on that listening socket (taken over on 0),
+ * restores actors that ran (policy restart), starts the alarm clock. On failure -errno and a sentence (port in use:
+ * exit code 1). */
+int local_serve(struct local *l, const char *address, int fd, struct err *e);
+/* The listening socket, for copies of it. */
+int local_listener_fd(const struct local *l);
 
 /* The bound address as "127.0.0.1:6420"; the caller's buffer. */
 void local_address(const struct local *l, char ret[80]);
