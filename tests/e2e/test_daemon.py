@@ -568,6 +568,18 @@ def test_workers_die_with_a_killed_daemon(probe):
     wait_for(lambda: not [pid for pid in workers + grandchildren if procs.alive(pid)], 1.5, "end of the workers")
 
 
+def test_workers_die_with_the_daemon_though_its_guardian_was_killed(probe):
+    daemon = probe(environment={"PROBE_TERM": "ignore"})
+    made = [daemon.create("probe", f"k{number}") for number in range(3)]
+    grandchildren = [int(actor.get("/spawn").text) for actor in made]
+    workers = daemon.workers()
+    [guardian] = set(procs.children(daemon.pid)) - set(workers)
+    os.kill(guardian, signal.SIGKILL)
+    daemon.wait_log(lambda record: "guardian" in record["msg"])
+    daemon.kill()
+    wait_for(lambda: not [pid for pid in workers + grandchildren if procs.alive(pid)], 1.5, "end of the workers")
+
+
 def test_workers_that_are_starting_die_with_a_killed_daemon(probe):
     daemon = probe(environment={"PROBE_BOOT_DELAY": "60"})
     for number in range(3):
