@@ -93,15 +93,16 @@ void http_conn_linger(struct http_conn *c, int64_t linger_ms)
 static void answer_error(struct http_conn *c, unsigned status, const char *code, const char *text)
 {
 	CHECK(strpbrk(text, "\"\\") == NULL);
+	static const char form[] = "{\"group\":\"api\",\"code\":\"%s\",\"message\":\"%s\",\"metadata\":null}";
 	struct buf *b = cork_buf(&c->out);
-	int length = snprintf(NULL, 0, "{\"group\":\"api\",\"code\":\"%s\",\"message\":\"%s\"}", code, text);
+	int length = snprintf(NULL, 0, form, code, text);
 	http_put_status_line(b, status);
 	http_put_field_str(b, "content-type", "application/json");
 	http_put_field_u64(b, "content-length", (uint64_t)length);
 	http_put_date(b, clock_wall_ms());
 	http_put_field_str(b, "connection", "close");
 	http_put_end(b);
-	buf_addf(b, "{\"group\":\"api\",\"code\":\"%s\",\"message\":\"%s\"}", code, text);
+	buf_addf(b, form, code, text);
 	http_conn_linger(c, LIMIT_HTTP_LINGER_MS);
 }
 

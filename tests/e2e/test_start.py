@@ -479,6 +479,14 @@ def test_worker_that_never_binds(make_daemon, serve):
     failed_start(daemon.create("odd", "k").get("/"))
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("what", ["file", "link", "owner"])
+def test_only_the_workers_own_socket_will_do(make_daemon, what):
+    """No link is followed, and the socket is its user's."""
+    daemon = make_daemon(odd("pretends", what, serve="bind", start_timeout="20s"))
+    assert "not the worker's own" in failed_start(daemon.create("odd", "k").get("/"))
+
+
 def test_all_waiting_requests_hear_of_one_failure(probe, trace):
     daemon = probe(environment={"PROBE_START_DELAY": "1", "PROBE_START_STATUS": "500"})
     made = daemon.create("probe", "k")

@@ -1,7 +1,9 @@
 """Durable state: keys and values, alarms, restarts, power cuts, and a data directory in trouble."""
 
+import json
 import os
 import re
+import socket
 import subprocess
 import time
 
@@ -10,7 +12,7 @@ import pytest
 from lib.check import Background, code_of
 from lib.daemon import run_daemon
 from lib.rt import Runtime, b64, encoded
-from lib.wait import holds_for, wait_for
+from lib.wait import SCALE, holds_for, wait_for
 from lib.worker import type_of
 
 VALUE_MAX = 131072
@@ -26,7 +28,7 @@ def refused(answer, *statuses):
     """An error of the documented shape and one of the statuses; returns its message."""
     assert answer.status in statuses, (answer.status, answer.body)
     error = answer.json()
-    assert set(error) >= {"group", "code", "message"}
+    assert set(error) == {"group", "code", "message", "metadata"}
     return error["message"]
 
 
@@ -373,6 +375,60 @@ def test_too_many_calls_at_once(actor):
     answers = re.findall(rb"HTTP/1\.1 (\d\d\d)", got)
     assert len(answers) == 1000
     assert set(answers) <= {b"204", b"429"}
+
+
+def runtime_socket(actor):
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(20 * SCALE)
+    connection.connect(actor.get("/env").json()["RIVET_RUNTIME_SOCKET"])
+    return connection
+
+
+def status_of(connection):
+    return int(connection.recv(65536).split()[1])
+
+
+@pytest.mark.root
+def test_256_calls_may_be_open(actor):
+    """A call is open from its head to its answer; the one behind the 256th is refused, and the others live on."""
+    head = b"PUT /v1/actors/self/kv/p HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1"
+    opened = [runtime_socket(actor) for _ in range(256)]
+    for connection in opened:
+        connection.sendall(head)
+    extra = wait_for(lambda: refused_for_now(actor, head), what="the refusal")
+    opened[0].sendall(b"2")
+    assert status_of(opened[0]) == 204
+    extra.sendall(head + b"2")
+    assert status_of(extra) == 204
+    for connection in [*opened, extra]:
+        connection.close()
+
+
+def refused_for_now(actor, head):
+    """A connection whose call was answered 429, or None: the heads of the others are not all read yet."""
+    connection = runtime_socket(actor)
+    connection.sendall(head)
+    connection.settimeout(0.2)
+    try:
+        if status_of(connection) == 429:
+            connection.settimeout(20 * SCALE)
+            connection.sendall(b"2")
+            return connection
+    except TimeoutError:
+        pass
+    connection.close()
+    return None
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("raw", [b"nonsense\r\n\r\n", b"GET /v1/actors/self HTTP/1.1\r\n\r\n",
+                                 b"GET /v1/actors/self/kv?prefix=" + b"a" * 24577 + b" HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_requests_that_are_no_http_get_the_same_errors(actor, raw):
+    with runtime_socket(actor) as connection:
+        connection.sendall(raw)
+        head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+    assert head.split()[1] in (b"400", b"414")
+    assert set(json.loads(body)) == {"group", "code", "message", "metadata"}
 
 
 def test_engine_kv_endpoint_reads_the_same_values(calm, actor, rt):

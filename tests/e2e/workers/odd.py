@@ -59,7 +59,26 @@ def deaf(_argument):
     time.sleep(3600)
 
 
-MODES = {function.__name__: function for function in (never_listens, hangs, closes, garbage, exits, dies, deaf)}
+def pretends(argument):
+    """Puts something else where its socket should be."""
+    path = os.environ["RIVET_SOCKET"]
+    server = socket.socket(socket.AF_UNIX)
+    if argument == "file":
+        with open(path, "w", encoding="utf-8"):
+            pass
+    elif argument == "link":
+        server.bind(path + "2")
+        os.symlink(path + "2", path)
+    elif argument == "owner":
+        server.bind(path)
+        os.chown(path, 1, 1)
+    if argument != "file":
+        server.listen()
+    time.sleep(3600)
+
+
+MODES = {function.__name__: function
+         for function in (never_listens, hangs, closes, garbage, exits, dies, deaf, pretends)}
 
 if __name__ == "__main__":
     MODES[sys.argv[1]](sys.argv[2] if len(sys.argv) > 2 else None)
