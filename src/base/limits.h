@@ -16,7 +16,7 @@
 #define LIMIT_HTTP_HEAD_MS (10 * 1000)      /* slow-head attack */
 #define LIMIT_HTTP_IDLE_MS (75 * 1000)      /* keep-alive between requests */
 #define LIMIT_HTTP_LINGER_MS 2000           /* reading what a refused client still sends, so that it sees the answer */
-#define LIMIT_HTTP_HALF_CLOSE_MS 100        /* a client that closed its sending side may still get this answer */
+#define LIMIT_HTTP_HALF_CLOSE_MS 2000       /* silence after which a client that closed its sending side has left */
 #define LIMIT_HTTP_STASH_BYTES (64 * 1024)  /* input behind the request at hand; then reading stops */
 #define LIMIT_HTTP_DRAIN_BYTES (256 * 1024) /* of a body nobody wants, read to save the connection */
 #define LIMIT_HTTP_REFUSED 64               /* connections over the bound being told 503 at once */

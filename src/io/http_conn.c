@@ -75,6 +75,18 @@ static void arm_linger(struct http_conn *c, int64_t linger_ms)
 	timer_arm(&c->deadline, c->queued_before > 0 ? LIMIT_HTTP_IDLE_MS : linger_ms);
 }
 
+/* Changes with every byte of the answer that leaves, and with every one that comes. */
+static uint64_t answer_progress(const struct http_conn *c)
+{
+	return 2 * c->req.sent - stream_queued(c->stream);
+}
+
+static void arm_half_close(struct http_conn *c)
+{
+	c->sent_before = answer_progress(c);
+	timer_arm(&c->deadline, LIMIT_HTTP_HALF_CLOSE_MS);
+}
+
 void http_conn_linger(struct http_conn *c, int64_t linger_ms)
 {
 	if (c->eof) {
@@ -159,7 +171,7 @@ static void on_head(void *arg, const struct http_head *h)
 	if (h->upgrade)
 		ws_accept(http_head_get(h, HTTP_F_SEC_WEBSOCKET_KEY)->value, c->req.accept);
 	if (c->eof)
-		timer_arm(&c->deadline, LIMIT_HTTP_HALF_CLOSE_MS);
+		arm_half_close(c);
 	else
 		timer_disarm(&c->deadline);
 	o->events->request(o->arg, c, h);
@@ -297,7 +309,7 @@ static void take_eof(struct http_conn *c)
 		if (!c->req.body_done && !c->req.paused && !more)
 			http_conn_cut(c);
 		else if (!timer_armed(&c->deadline))
-			timer_arm(&c->deadline, LIMIT_HTTP_HALF_CLOSE_MS);
+			arm_half_close(c);
 		break;
 	case CONN_RAW:
 		if (!c->req.paused && !more && !c->req.body_done) {
@@ -414,8 +426,11 @@ static void on_deadline(void *arg)
 	case CONN_IDLE:
 		close_now(c);
 		break;
-	case CONN_BUSY: /* the time after the client's FIN is over */
-		http_conn_cut(c);
+	case CONN_BUSY: /* after the client's FIN; one that has left answers the bytes it is sent with a reset */
+		if (answer_progress(c) == c->sent_before)
+			http_conn_cut(c);
+		else
+			arm_half_close(c);
 		break;
 	case CONN_RAW:
 	case CONN_CUT:

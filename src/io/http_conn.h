@@ -27,9 +27,9 @@ struct http_conn_events {
 	void (*raw)(void *arg, struct http_conn *c, struct slice s);
 	/* After http_conn_upgrade: the client closed its sending side; no more raw(). */
 	void (*raw_eof)(void *arg, struct http_conn *c);
-	/* The exchange cannot be completed: the client left (its FIN gives an answer LIMIT_HTTP_HALF_CLOSE_MS more, a
-	 * reset none) or broke HTTP in the body, the server is being closed, or the answer ran over the stream's bound.
-	 * Last call for this request. Not called once the answer is complete, nor after http_conn_abort or
+	/* The exchange cannot be completed: the client left (a reset, or LIMIT_HTTP_HALF_CLOSE_MS without a byte for it
+	 * after its FIN) or broke HTTP in the body, the server is being closed, or the answer ran over the stream's
+	 * bound. Last call for this request. Not called once the answer is complete, nor after http_conn_abort or
 	 * http_conn_raw_close. What the user says between the cause and this call is dropped. */
 	void (*gone)(void *arg, struct http_conn *c);
 };

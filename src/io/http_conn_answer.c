@@ -70,6 +70,7 @@ bool http_conn_data(struct http_conn *c, struct slice s)
 	CHECK(c->state == CONN_BUSY && q->answer == ANSWER_BEGUN);
 	if (q->framing == HTTP_FRAMING_NONE)
 		return true;
+	q->sent += s.n;
 	if (q->framing == HTTP_FRAMING_LENGTH) {
 		CHECK(s.n <= q->answer_left);
 		q->answer_left -= s.n;

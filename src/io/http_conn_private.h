@@ -37,6 +37,7 @@ struct request {
 	uint8_t answer;       /* enum answer */
 	uint8_t framing;      /* of the answer; HTTP_FRAMING_NONE: data is ignored */
 	uint64_t answer_left; /* bytes of the answer still to come, with HTTP_FRAMING_LENGTH */
+	uint64_t sent;        /* bytes of the answer so far */
 	uint64_t body_left;   /* bytes of the request still to come, when its length is known */
 	size_t dropped;       /* bytes of the body that came after the answer */
 	bool body_done;       /* the request is read to its end */
@@ -65,6 +66,7 @@ struct http_conn {
 	struct timer deadline;
 	struct loop_task pump;
 	size_t queued_before; /* lingering: to see whether the client still takes bytes */
+	uint64_t sent_before; /* after the client's FIN: to see whether its answer goes on */
 	struct request req;
 	char peer[64];
 };

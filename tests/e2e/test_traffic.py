@@ -510,6 +510,20 @@ def test_client_that_leaves_closes_its_worker_connection(probe, trace):
     trace.wait("left")
 
 
+def test_half_closed_client_gets_its_answers(probe):
+    daemon = probe(environment={"PROBE_START_DELAY": "0.3"})
+    made = daemon.create("probe", "k")
+    with RawConnection(daemon.address) as connection:
+        connection.request("GET", made.path("/sleep?s=0.5"))
+        connection.request("POST", made.path("/count"), body=b"body")
+        connection.request("GET", made.path("/stream?count=4&every=0.9"))
+        connection.sock.shutdown(socket.SHUT_WR)
+        assert connection.read_answer().status == 200
+        assert json.loads(connection.read_answer().body) == {"length": 4}
+        assert connection.read_answer().body.count(b"part") == 4
+        assert connection.closed()
+
+
 def test_client_that_leaves_a_stream(probe, trace):
     daemon = probe()
     made = daemon.create("probe", "k")

@@ -899,6 +899,27 @@ static void test_fin_and_no_answer_in_time_is_gone(void **state)
 	site_done(&s);
 }
 
+static void test_fin_and_an_answer_that_goes_on(void **state)
+{
+	(void)state;
+	struct site s;
+	site_open(&s, IO_PAIR_TCP, HOLD);
+	io_peer_send(&s.peer, GET_A);
+	shutdown(s.peer.fd, SHUT_WR);
+	io_loop_settle(s.loop);
+	http_conn_head(s.conn, 200, SLICE_NONE, HTTP_FRAMING_CHUNKED, 0);
+	for (int i = 0; i < 5; i++) {
+		(void)http_conn_data(s.conn, SLICE_LIT("piece"));
+		loop_skew(s.loop, LIMIT_HTTP_HALF_CLOSE_MS + 1);
+		io_loop_settle(s.loop);
+		assert_string_equal(trace(&s), "request GET /a;fin;");
+	}
+	loop_skew(s.loop, LIMIT_HTTP_HALF_CLOSE_MS + 1);
+	IO_UNTIL(s.loop, s.conn == NULL);
+	assert_string_equal(trace(&s), "request GET /a;fin;gone;");
+	site_done(&s);
+}
+
 static void test_fin_inside_the_body_is_gone_at_once(void **state)
 {
 	(void)state;
@@ -1276,6 +1297,7 @@ int main(void)
 	    cmocka_unit_test(test_a_malformed_pipelined_request_comes_after_the_answer),
 	    cmocka_unit_test(test_fin_gives_the_answer_a_moment),
 	    cmocka_unit_test(test_fin_and_no_answer_in_time_is_gone),
+	    cmocka_unit_test(test_fin_and_an_answer_that_goes_on),
 	    cmocka_unit_test(test_fin_inside_the_body_is_gone_at_once),
 	    cmocka_unit_test(test_fin_while_paused_delivers_the_rest),
 	    cmocka_unit_test(test_fin_between_requests_closes),
