@@ -124,7 +124,7 @@ BUILD_PACKAGES := gcc make pkg-config libuv1-dev libjansson-dev libsystemd-dev l
 RUN_PACKAGES := python3 curl
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-websockets procps util-linux \
 	nodejs:node npm:npm golang-go:go nginx-light:nginx uvicorn python3-starlette python3-fastapi gunicorn python3-flask socat \
-	ca-certificates
+	ca-certificates systemd:systemd-analyze
 BENCH_PACKAGES := python3 python3-requests wrk nginx-light:nginx redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck clang libclang-rt-14-dev
 
@@ -189,14 +189,32 @@ docs/CONFIGURATION.md: $(BUILD)/tests/lint/config_doc
 
 # ---- installing ----
 
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= /usr/lib/sysusers.d
+TMPFILESDIR ?= /usr/lib/tmpfiles.d
+DOCDIR = $(PREFIX)/share/doc/rivet-runnerd
+PUT = install -D -m 644
+
 install: all
 	install -D -m 755 $(BUILD)/rivet-runnerd $(DESTDIR)$(PREFIX)/bin/rivet-runnerd
-	install -D -m 644 conf/rivet-runnerd.json $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json.sample
-	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/rivet-runnerd/README.md
+	install -D -m 755 $(BUILD)/rivet-runnerctl $(DESTDIR)$(PREFIX)/bin/rivet-runnerctl
+	sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/rivet-runnerd.service.in >$(BUILD)/rivet-runnerd.service
+	$(PUT) $(BUILD)/rivet-runnerd.service $(DESTDIR)$(UNITDIR)/rivet-runnerd.service
+	$(PUT) systemd/rivet-runnerd.socket $(DESTDIR)$(UNITDIR)/rivet-runnerd.socket
+	$(PUT) systemd/rivet-runnerd.sysusers $(DESTDIR)$(SYSUSERSDIR)/rivet-runnerd.conf
+	$(PUT) systemd/rivet-runnerd.tmpfiles $(DESTDIR)$(TMPFILESDIR)/rivet-runnerd.conf
+	$(PUT) systemd/node.conf $(DESTDIR)$(DOCDIR)/examples/node.conf
+	$(PUT) systemd/privileged.conf $(DESTDIR)$(DOCDIR)/examples/privileged.conf
+	$(PUT) README.md $(DESTDIR)$(DOCDIR)/README.md
+	test -e $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json || \
+		$(PUT) conf/rivet-runnerd.json $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json
 
+# The configuration in /etc stays: it may be the operator's work.
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/rivet-runnerd $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json.sample
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/rivet-runnerd
+	rm -f $(DESTDIR)$(PREFIX)/bin/rivet-runnerd $(DESTDIR)$(PREFIX)/bin/rivet-runnerctl \
+		$(DESTDIR)$(UNITDIR)/rivet-runnerd.service $(DESTDIR)$(UNITDIR)/rivet-runnerd.socket \
+		$(DESTDIR)$(SYSUSERSDIR)/rivet-runnerd.conf $(DESTDIR)$(TMPFILESDIR)/rivet-runnerd.conf
+	rm -rf $(DESTDIR)$(DOCDIR)
 
 clean:
 	rm -rf build
