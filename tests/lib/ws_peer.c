@@ -188,7 +188,12 @@ void ws_peer_answer(struct ws_peer *p, const char *fields)
 void ws_peer_upgrade(struct ws_peer *p, const char *fields)
 {
 	ws_peer_accept(p);
-	ws_peer_request(p);
+	IO_UNTIL(p->loop, has_request(p) || p->over);
+	while (p->over) {
+		ws_peer_drop(p, false);
+		ws_peer_accept(p);
+		IO_UNTIL(p->loop, has_request(p) || p->over);
+	}
 	ws_peer_answer(p, fields);
 }
 

@@ -37,7 +37,8 @@ void ws_peer_drop(struct ws_peer *p, bool reset);
 void ws_peer_read(struct ws_peer *p);
 /* Turns the loop until the whole request is there; it is in `got`. */
 void ws_peer_request(struct ws_peer *p);
-/* Accepts, reads the request, answers 101 with these further lines ("a: b\r\n"). */
+/* Accepts, reads the request, answers 101 with these further lines ("a: b\r\n"). Connections whose other side has left
+ * meanwhile are passed over. */
 void ws_peer_upgrade(struct ws_peer *p, const char *fields);
 /* The 101 alone. */
 void ws_peer_answer(struct ws_peer *p, const char *fields);

@@ -1,0 +1,387 @@
+/* Owns the socket to the engine, the timers of its states and what is said
+ * first on each connection.
+ *
+ * Happy path: CONNECTING, WAIT_INIT, ONLINE, and with TERM: DRAINING,
+ * FINISHING, OVER. Each end of a socket comes to engine_link_on_ended, is judged
+ * (engine_reason) and becomes an event of the table: DOWN leads to OFFLINE and
+ * back-off, or to OVER when this runner is ending anyway; EVICT and REFUSE lead
+ * to OVER. A silent peer (no Init, no ping) is DOWN, too.
+ *
+ * From inside the owner's calls nothing is told: what they lead to at once is
+ * done by on_task. */
+#include "base/limits.h"
+#include "base/log.h"
+#include "engine/engine_link_private.h"
+
+#include <sys/random.h>
+
+enum act {
+	NOT,      /* nothing, and the state stays */
+	BUG,      /* cannot come in this state */
+	DIAL,     /* open a socket */
+	HELLO,    /* send Init, wait for the engine's */
+	WELCOME,  /* online */
+	RETRY,    /* back-off; tell offline if it was online */
+	AFRESH,   /* the same without back-off */
+	ANNOUNCE, /* stopping */
+	GOODBYE,  /* close frame */
+	END,      /* tell finished */
+	EVICTED,
+	FAILED,
+};
+
+struct cell {
+	uint8_t next; /* enum engine_link_state */
+	uint8_t act;  /* enum act */
+};
+
+#define STAY(act)      \
+	{              \
+		0, act \
+	}
+static const struct cell table[LINK_STATES][LINK_EVENTS] = {
+    [LINK_OFFLINE] = {[LINK_DIAL] = {LINK_CONNECTING, DIAL},
+		      [LINK_OPEN] = STAY(BUG),
+		      [LINK_INIT] = STAY(BUG),
+		      [LINK_DOWN] = STAY(BUG),
+		      [LINK_EVICT] = STAY(BUG),
+		      [LINK_REFUSE] = STAY(BUG),
+		      [LINK_STOPPING] = {LINK_OVER, END},
+		      [LINK_FINISH] = {LINK_OVER, END}},
+    [LINK_CONNECTING] = {[LINK_DIAL] = STAY(BUG),
+			 [LINK_OPEN] = {LINK_WAIT_INIT, HELLO},
+			 [LINK_INIT] = STAY(BUG),
+			 [LINK_DOWN] = {LINK_OFFLINE, RETRY},
+			 [LINK_EVICT] = STAY(BUG),
+			 [LINK_REFUSE] = STAY(BUG),
+			 [LINK_STOPPING] = {LINK_OVER, END},
+			 [LINK_FINISH] = {LINK_OVER, END}},
+    [LINK_WAIT_INIT] = {[LINK_DIAL] = STAY(BUG),
+			[LINK_OPEN] = STAY(BUG),
+			[LINK_INIT] = {LINK_ONLINE, WELCOME},
+			[LINK_DOWN] = {LINK_OFFLINE, RETRY},
+			[LINK_EVICT] = {LINK_OVER, EVICTED},
+			[LINK_REFUSE] = {LINK_OVER, FAILED},
+			[LINK_STOPPING] = {LINK_OVER, END},
+			[LINK_FINISH] = {LINK_OVER, END}},
+    [LINK_ONLINE] = {[LINK_DIAL] = STAY(BUG),
+		     [LINK_OPEN] = STAY(BUG),
+		     [LINK_INIT] = STAY(BUG),
+		     [LINK_DOWN] = {LINK_OFFLINE, RETRY},
+		     [LINK_EVICT] = {LINK_OVER, EVICTED},
+		     [LINK_REFUSE] = STAY(BUG),
+		     [LINK_STOPPING] = {LINK_DRAINING, ANNOUNCE},
+		     [LINK_FINISH] = {LINK_FINISHING, GOODBYE},
+		     [LINK_RESYNC] = {LINK_OFFLINE, AFRESH}},
+    [LINK_DRAINING] = {[LINK_DIAL] = STAY(BUG),
+		       [LINK_OPEN] = STAY(BUG),
+		       [LINK_INIT] = STAY(BUG),
+		       [LINK_DOWN] = {LINK_OVER, END},
+		       [LINK_EVICT] = {LINK_OVER, END},
+		       [LINK_REFUSE] = STAY(BUG),
+		       [LINK_FINISH] = {LINK_FINISHING, GOODBYE}},
+    [LINK_FINISHING] = {[LINK_DIAL] = STAY(BUG),
+			[LINK_OPEN] = STAY(BUG),
+			[LINK_INIT] = STAY(BUG),
+			[LINK_DOWN] = {LINK_OVER, END},
+			[LINK_EVICT] = {LINK_OVER, END},
+			[LINK_REFUSE] = STAY(BUG)},
+};
+#undef STAY
+
+/* ---- time ---- */
+
+/* 0 to 100 ms, then these, each less up to a quarter. */
+static const int64_t back_off_ms[] = {100, 250, 500, 1000, 2000, 4000};
+
+static int64_t jittered(int64_t ms, int64_t spread_ms)
+{
+	uint32_t random;
+	CHECK(getrandom(&random, sizeof(random), 0) == sizeof(random));
+	return ms - (int64_t)(random % (uint64_t)(spread_ms + 1));
+}
+
+static int64_t next_wait_ms(struct engine_link *l, const struct engine_reason *r)
+{
+	if (r->verdict == ENGINE_RETRY_SLOW)
+		return LIMIT_LINK_SLOW_MS + jittered(LIMIT_LINK_SLOW_MS / 4, LIMIT_LINK_SLOW_MS / 4);
+	unsigned i = l->attempt++;
+	if (i >= ARRAY_SIZE(back_off_ms))
+		i = ARRAY_SIZE(back_off_ms) - 1;
+	return jittered(back_off_ms[i], i == 0 ? back_off_ms[0] : back_off_ms[i] / 4);
+}
+
+static bool is_online(enum engine_link_state s)
+{
+	return s == LINK_ONLINE || s == LINK_DRAINING;
+}
+
+/* No Init, or no ping, or it is time to connect again. */
+static void on_wait(void *arg)
+{
+	struct engine_link *l = CAST(struct engine_link, arg, ENGINE_LINK_MAGIC);
+	if (l->state == LINK_OFFLINE) {
+		engine_link_step(l, LINK_DIAL);
+		return;
+	}
+	const char *text = is_online(l->state)
+			       ? "the engine has fallen silent: no ping for 10 s"
+			       : "the engine accepted the WebSocket but did not register this runner within 10 s";
+	const struct ws_client_end end = {.why = WS_CLIENT_TIMEOUT, .text = text};
+	engine_link_on_ended(l, &end);
+}
+
+static void on_stopping(void *arg)
+{
+	struct engine_link *l = CAST(struct engine_link, arg, ENGINE_LINK_MAGIC);
+	engine_link_say_stopping(l);
+	timer_arm(&l->stopping, LIMIT_LINK_STOPPING_MS);
+}
+
+/* ---- the machine ---- */
+
+static void end_for_good(struct engine_link *l, bool was_online)
+{
+	engine_link_drop(l);
+	timer_disarm(&l->wait);
+	timer_disarm(&l->stopping);
+	engine_lost_disarm(l);
+	if (was_online)
+		l->events->offline(l->arg);
+}
+
+static void evicted(struct engine_link *l, bool was_online)
+{
+	LOG(ERROR, "evicted: another runner has registered with this runner key; this one ends",
+	    LOG_STR("runner_key", l->runner_key), LOG_STR("engine", l->place), LOG_STR("namespace", l->namespace_name),
+	    LOG_STR("runner", l->runner));
+	engine_link_say_over(l, "another runner has registered with this runner key");
+	end_for_good(l, was_online);
+	if (l->state == LINK_OVER)
+		l->events->evicted(l->arg);
+}
+
+static void failed(struct engine_link *l, bool was_online)
+{
+	LOG(ERROR,
+	    "the engine does not speak version 7 of the runner protocol; use an engine of version 2.1.7 or later",
+	    LOG_STR("engine", l->place));
+	engine_link_say_over(l, "the engine does not speak version 7 of the runner protocol");
+	end_for_good(l, was_online);
+	if (l->state == LINK_OVER)
+		l->events->failed(l->arg, EXIT_CODE_FAILED);
+}
+
+static void finished(struct engine_link *l, bool was_online)
+{
+	engine_link_say_over(l, "this runner has stopped");
+	end_for_good(l, was_online);
+	if (l->state == LINK_OVER)
+		l->events->finished(l->arg);
+}
+
+static void welcome(struct engine_link *l)
+{
+	l->stats.registrations++;
+	l->ever_online = true;
+	timer_arm(&l->wait, LIMIT_LINK_SILENCE_MS);
+}
+
+static void hello(struct engine_link *l)
+{
+	l->open_mono_ms = loop_mono_ms(l->loop);
+	timer_arm(&l->wait, LIMIT_LINK_INIT_MS);
+	engine_link_say(l, buf_slice(&l->init));
+}
+
+/* From now on OFFLINE; l->wait is armed by who knows for how long. */
+static void down(struct engine_link *l, bool was_online)
+{
+	engine_link_drop(l);
+	if (was_online)
+		l->events->offline(l->arg);
+}
+
+void engine_link_step(struct engine_link *l, enum engine_link_event ev)
+{
+	enum engine_link_state old = l->state;
+	struct cell c = table[old][ev];
+	CHECK(c.act != BUG);
+	if (c.act == NOT)
+		return;
+	l->state = c.next;
+	switch ((enum act)c.act) {
+	case DIAL:
+		engine_link_dial(l);
+		break;
+	case HELLO:
+		hello(l);
+		break;
+	case WELCOME:
+		welcome(l);
+		break;
+	case RETRY:
+		down(l, is_online(old));
+		break;
+	case AFRESH:
+		timer_arm(&l->wait, 0);
+		down(l, is_online(old));
+		break;
+	case ANNOUNCE:
+		on_stopping(l);
+		break;
+	case GOODBYE:
+		timer_disarm(&l->wait);
+		timer_disarm(&l->stopping);
+		ws_client_close(l->ws, WS_CLOSE_NORMAL, SLICE_LIT("pegboard.runner_shutdown"));
+		break;
+	case END:
+		finished(l, is_online(old));
+		break;
+	case EVICTED:
+		evicted(l, is_online(old));
+		break;
+	case FAILED:
+		failed(l, is_online(old));
+		break;
+	case NOT:
+	case BUG:
+		break;
+	}
+}
+
+/* ---- the socket's end ---- */
+
+static void retry(struct engine_link *l, const struct ws_client_end *end, const struct engine_reason *r)
+{
+	bool steady = is_online(l->state) && loop_mono_ms(l->loop) - l->open_mono_ms >= LIMIT_LINK_STEADY_MS;
+	bool ending = l->state == LINK_DRAINING || l->state == LINK_FINISHING;
+	if (steady)
+		l->attempt = 0;
+	if (l->state == LINK_DRAINING)
+		LOG(WARN, "the connection to the engine ended while stopping; what still runs here ends now",
+		    LOG_STR("why", end->text), LOG_STR("engine", l->place));
+	if (!ending) {
+		int64_t wait_ms = next_wait_ms(l, r);
+		timer_arm(&l->wait, wait_ms);
+		engine_link_say_down(l, end, r, wait_ms);
+	}
+	engine_link_step(l, LINK_DOWN);
+	if (!ending && l->state == LINK_OFFLINE)
+		l->events->changed(l->arg);
+}
+
+void engine_link_on_ended(void *arg, const struct ws_client_end *end)
+{
+	struct engine_link *l = CAST(struct engine_link, arg, ENGINE_LINK_MAGIC);
+	const struct engine_reason *r = engine_reason_of(end, is_online(l->state));
+	switch (r->verdict) {
+	case ENGINE_EVICTED:
+		engine_link_step(l, LINK_EVICT);
+		break;
+	case ENGINE_UNSUPPORTED:
+		engine_link_step(l, l->state == LINK_WAIT_INIT ? LINK_REFUSE : LINK_DOWN);
+		break;
+	case ENGINE_RETRY:
+	case ENGINE_RETRY_SLOW:
+		retry(l, end, r);
+		break;
+	}
+}
+
+static void tell_closed(struct engine_link *l)
+{
+	const struct engine_link_events *events = l->events;
+	void *arg = l->arg;
+	engine_link_free(l);
+	events->closed(arg);
+}
+
+void engine_link_on_closed(void *arg)
+{
+	struct engine_link *l = CAST(struct engine_link, arg, ENGINE_LINK_MAGIC);
+	if (--l->n_sockets == 0 && l->state == LINK_CLOSED)
+		tell_closed(l);
+}
+
+/* ---- the owner's side ---- */
+
+static void on_task(void *arg)
+{
+	struct engine_link *l = CAST(struct engine_link, arg, ENGINE_LINK_MAGIC);
+	if (l->state == LINK_CLOSED) {
+		tell_closed(l);
+		return;
+	}
+	if (l->stop_asked) {
+		l->stop_asked = false;
+		engine_link_step(l, LINK_STOPPING);
+	}
+	if (l->resync_asked) {
+		l->resync_asked = false;
+		engine_link_step(l, LINK_RESYNC);
+	}
+	if (l->finish_asked) {
+		l->finish_asked = false;
+		engine_link_step(l, LINK_FINISH);
+	}
+}
+
+void engine_link_init(struct engine_link *l)
+{
+	timer_init(&l->wait, l->loop, on_wait, l);
+	timer_init(&l->stopping, l->loop, on_stopping, l);
+	loop_task_init(&l->task, on_task, l);
+	engine_lost_init(l);
+}
+
+void engine_link_stopping(struct engine_link *l)
+{
+	l->stop_asked = l->state < LINK_DRAINING;
+	loop_post(l->loop, &l->task);
+}
+
+void engine_link_finish(struct engine_link *l)
+{
+	l->finish_asked = true;
+	loop_post(l->loop, &l->task);
+}
+
+bool engine_link_resync(struct engine_link *l)
+{
+	int64_t now = loop_mono_ms(l->loop);
+	if (l->state != LINK_ONLINE || l->resync_asked)
+		return false;
+	if (l->resync_mono_ms != 0 && now - l->resync_mono_ms < LIMIT_LINK_RESYNC_MS)
+		return false;
+	l->resync_mono_ms = now;
+	l->resync_asked = true;
+	loop_post(l->loop, &l->task);
+	return true;
+}
+
+const char *engine_link_why_not(const struct engine_link *l)
+{
+	return is_online(l->state) ? NULL : l->why_not;
+}
+
+void engine_link_stats(const struct engine_link *l, struct engine_link_stats *ret)
+{
+	*ret = l->stats;
+	ret->queued_bytes = l->ws == NULL ? 0 : ws_client_queued(l->ws);
+	ret->unconsumed = (size_t)(l->window.sent - l->window.read);
+}
+
+void engine_link_close(struct engine_link *l)
+{
+	if (l->state == LINK_CLOSED)
+		return;
+	l->state = LINK_CLOSED;
+	loop_cancel(&l->task);
+	engine_link_drop(l);
+	timer_disarm(&l->wait);
+	timer_disarm(&l->stopping);
+	engine_lost_disarm(l);
+	if (l->n_sockets == 0)
+		loop_post(l->loop, &l->task);
+}
