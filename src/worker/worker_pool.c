@@ -37,7 +37,7 @@ static struct worker *find_room(const struct worker_kind *k, const struct place 
 }
 
 /* Seats the first who waits; false when that cannot be now. */
-static bool seat_one(struct worker_pool *p, struct worker_kind *k, bool *ret_crowded)
+static bool seat_one(struct worker_pool *p, struct worker_kind *k)
 {
 	if (list_empty(&k->waiting))
 		return false;
@@ -47,31 +47,30 @@ static bool seat_one(struct worker_pool *p, struct worker_kind *k, bool *ret_cro
 		worker_place_seat(pl, w);
 		return true;
 	}
-	if (k->n_workers >= k->type->workers_max) {
-		*ret_crowded = true;
-		return false;
-	}
-	if (p->n_starting >= p->o.starts_max)
+	if (k->n_workers >= k->type->workers_max || p->n_starting >= p->o.starts_max)
 		return false;
 	worker_start(k, pl);
 	return true;
 }
 
+/* The first kind that can be served gets one seat and goes behind the others; who waits keeps its turn. */
+static bool serve_one(struct worker_pool *p)
+{
+	LIST_FOR (&p->kinds, node) {
+		if (!seat_one(p, kind_at(node)))
+			continue;
+		list_remove(node);
+		list_push_back(&p->kinds, node);
+		return true;
+	}
+	return false;
+}
+
 static void on_schedule(void *arg)
 {
 	struct worker_pool *p = pool_of(arg);
-	bool seated = !p->closing;
-	while (seated) {
-		struct list round;
-		seated = false;
-		list_init(&round);
-		list_move_all(&round, &p->kinds);
-		for (struct list *node; (node = list_pop(&round)) != NULL;) {
-			bool crowded = false;
-			list_push_back(&p->kinds, node);
-			seated = seat_one(p, kind_at(node), &crowded) || seated;
-		}
-	}
+	while (!p->closing && serve_one(p))
+		;
 	if (p->closing || p->o.crowded == NULL)
 		return;
 	LIST_FOR (&p->kinds, node) {

@@ -11,7 +11,7 @@ from lib import procs
 from lib.check import Background, code_of, headers_of, nobody, retry_after, together, touch
 from lib.rt import Runtime
 from lib.wait import holds_for, wait_for
-from lib.worker import WORKERS, command, type_of
+from lib.worker import WORKERS, Trace, command, type_of
 
 CONTRACT = {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RIVET_SOCKET", "RIVET_RUNTIME_SOCKET", "RIVET_WORKER_ID",
             "RIVET_NAMESPACE", "RIVET_ACTOR_NAME", "RIVET_ACTOR_ID", "RIVET_ACTOR_KEY", "RIVET_ACTOR_GENERATION"}
@@ -592,6 +592,21 @@ def test_starts_max_bounds_concurrent_starts(probe, trace):
     spans = sorted((boot["time"], trace.events("start-answered", pid=boot["pid"])[0]["time"])
                    for boot in trace.events("boot"))
     assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:]))
+
+
+def test_starts_are_shared_fairly_between_types(make_daemon, tmp_path):
+    """While many of one type wait to be started, one of another has to wait for a start or two."""
+    many, one = Trace(tmp_path / "many"), Trace(tmp_path / "one")
+    daemon = make_daemon({"starts_max": 1, "actors": {
+        "many": type_of("probe.py", trace=many, environment={"PROBE_START_DELAY": "0.2"}),
+        "one": type_of("probe.py", trace=one)}})
+    for number in range(12):
+        daemon.create("many", f"k{number}")
+    many.wait("boot")
+    before = len(many.events("boot"))
+    assert daemon.create("one", "k").get("/pid").status_code == 200
+    [began] = [event["time"] for event in one.events("boot")]
+    assert len([event for event in many.events("boot") if event["time"] < began]) <= before + 3
 
 
 def test_many_actors_start_at_once(probe):
