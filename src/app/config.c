@@ -59,6 +59,21 @@ const char *config_get(const struct config *c, enum config_id id)
 	return text == NULL ? "" : text;
 }
 
+#define ACTOR_NAME_FORM "a name has 1 to 512 bytes, no control characters, and no white space at its ends"
+
+/* It becomes the value of a header field and of a variable. */
+static bool is_actor_name(const char *name)
+{
+	size_t n = strlen(name);
+	if (n == 0 || n > LIMIT_ACTOR_NAME_BYTES || name[0] == ' ' || name[n - 1] == ' ')
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 /* ---- command line ---- */
 
 #define USAGE(e, ...) err_set(e, EINVAL, EXIT_CODE_USAGE, __VA_ARGS__)
@@ -195,8 +210,8 @@ static int read_command_line(struct config *c, struct command_line *cl, int argc
 		return USAGE(e, "a command without a name: add --actor NAME before --");
 	if (cl->actor != NULL && cl->command == NULL)
 		return USAGE(e, "--actor %s needs its command: --actor %s -- COMMAND", cl->actor, cl->actor);
-	if (cl->actor != NULL && (*cl->actor == '\0' || strlen(cl->actor) > LIMIT_ACTOR_NAME_BYTES))
-		return USAGE(e, "--actor: a name has 1 to 512 bytes");
+	if (cl->actor != NULL && !is_actor_name(cl->actor))
+		return USAGE(e, "--actor: " ACTOR_NAME_FORM);
 	return 0;
 }
 
@@ -383,9 +398,10 @@ static int read_types(struct config *c, const struct command_line *cl, const jso
 	json_object_foreach((json_t *)(uintptr_t)actors, name, settings)
 	{
 		MEM_AUTO char *path = mem_printf("actors.%s", name);
-		if (!json_is_object(settings) || *name == '\0' || strlen(name) > LIMIT_ACTOR_NAME_BYTES)
+		if (!json_is_object(settings) || !is_actor_name(name))
 			return err_set(e, EINVAL, EXIT_CODE_CONFIG,
-				       "%s:%u: %s: must be an object of settings under a name of 1 to 512 bytes",
+				       json_is_object(settings) ? "%s:%u: %s: " ACTOR_NAME_FORM
+								: "%s:%u: %s: must be an object of settings",
 				       c->file, config_lines_get(lines, path), path);
 		bool here = cl->actor != NULL && strcmp(cl->actor, name) == 0;
 		int rc = config_actor(c, &src, name, settings, here ? cl->command : NULL, &t, e);

@@ -2,6 +2,8 @@
  * object member. Members inside arrays are not noted: their array is. */
 #include "app/config_lines.h"
 
+#include "codec/json_field.h"
+
 #define DEPTH_MAX 32
 
 struct config_lines {
@@ -40,6 +42,19 @@ static struct slice take_string(struct walk *w)
 	size_t end = w->at < w->text.n ? w->at : w->text.n;
 	w->at = end + 1;
 	return slice_of(w->text.p + from, end - from);
+}
+
+/* Appends a name with its escapes read. */
+static void add_name(struct walk *w, struct slice raw)
+{
+	if (slice_find(raw, '\\') == raw.n) {
+		buf_add(&w->path, raw);
+		return;
+	}
+	/* With the quotes around it, it is a text of its own. */
+	json_auto_t *name = json_field_parse(slice_of(raw.p - 1, raw.n + 2), NULL);
+	CHECK(name != NULL);
+	buf_add(&w->path, slice_of(json_string_value(name), json_string_length(name)));
 }
 
 static bool is_member_name(const struct walk *w)
@@ -85,7 +100,7 @@ struct config_lines *config_lines_new(struct slice text)
 			w.path.end = w.path.at + w.marks[w.depth - 1];
 			if (buf_len(&w.path) > 0)
 				buf_add_byte(&w.path, '.');
-			buf_add(&w.path, name);
+			add_name(&w, name);
 			note(l, &w);
 			continue;
 		}

@@ -10,5 +10,5 @@ struct config_lines *config_lines_new(struct slice text);
 void config_lines_free(struct config_lines *l);
 
 /* Line of the member with this dotted path ("actors.counter.command"), of the nearest one around it when it was not
- * noted (an element of an array, an escaped name), or 0. l may be NULL. */
+ * noted (an element of an array), or 0. l may be NULL. */
 unsigned config_lines_get(const struct config_lines *l, const char *path);

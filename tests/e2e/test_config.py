@@ -73,7 +73,16 @@ def test_lines_of_what_is_inside(tmp_path, config, word):
 
 
 def test_lines_of_escaped_names(tmp_path):
-    refused(tmp_path, '{"actors": {\n"\\u0061": {\n"command": ["x"],\n"serv": "fd"}}}', "config.json:1:", "serve")
+    refused(tmp_path, '{"actors": {\n"\\u0061": {\n"command": ["x"],\n"serv": "fd"}}}', "config.json:4:", "serve")
+
+
+@pytest.mark.parametrize("name", ["", "a\r\nX-Forged: b", "tab\there", "\x7f", " ahead", "behind ", "n" * 513])
+def test_names_that_fit_in_no_header(tmp_path, name):
+    refused(tmp_path, {"actors": {name: {"command": ["/bin/true"]}}}, "config.json:3", "name")
+    if name:
+        code, _, errors = run_daemon(["--check-config", "--actor", name, "--", "/bin/true"])
+        assert code == 64
+        assert "--actor" in errors
 
 
 @pytest.mark.parametrize("token", ["two words", "line\nbreak"])
