@@ -340,7 +340,7 @@ static void end_open(struct engine_socket *s, const struct exchange *x, enum exc
 	else if (why == EXCHANGE_CRASHED)
 		close_client(s, WS_CLOSE_RESTART, SLICE_LIT("actor.crashed"));
 	else if (why == EXCHANGE_MALFORMED)
-		close_client(s, WS_CLOSE_PROTOCOL, SLICE_LIT("the worker broke the WebSocket protocol"));
+		close_client(s, x->refusal.status, slice_str(x->refusal.message));
 	else
 		close_client_failed(s, failure.group, failure.code);
 }

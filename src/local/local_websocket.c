@@ -179,7 +179,7 @@ static void on_go(void *end, struct exchange *x)
 }
 
 /* The worker's end has left an open WebSocket. */
-static void end_open(struct local_front *f, enum exchange_why why)
+static void end_open(struct local_front *f, const struct exchange *x, enum exchange_why why)
 {
 	struct http_conn *c = f->r.conn;
 	bool may_close = ws_tracker_at_boundary(f->tracker) && !f->tracker->close_seen;
@@ -189,7 +189,7 @@ static void end_open(struct local_front *f, enum exchange_why why)
 	else if (may_close && why == EXCHANGE_CRASHED)
 		close_with(c, WS_CLOSE_RESTART, "actor.crashed");
 	else if (may_close && why == EXCHANGE_MALFORMED)
-		close_with(c, WS_CLOSE_PROTOCOL, "the worker broke the WebSocket protocol");
+		close_with(c, x->refusal.status, x->refusal.message);
 	else
 		http_conn_raw_close(c);
 }
@@ -203,7 +203,7 @@ static void on_over(void *end, struct exchange *x, enum exchange_why why)
 		return;
 	}
 	if (f->tracker != NULL) {
-		end_open(f, why);
+		end_open(f, x, why);
 	} else if (f->head_sent) {
 		http_conn_abort(c);
 		detach(f);

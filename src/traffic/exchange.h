@@ -24,7 +24,8 @@ enum exchange_why {
 	EXCHANGE_GONE, /* front: the client left. back: the worker closed or died (no byte of the answer sent, or cut)
 			*/
 	EXCHANGE_REFUSED,   /* back: not executed; x->refusal has status, group, code, message */
-	EXCHANGE_MALFORMED, /* back: the worker's answer broke HTTP; refusal.message says how */
+	EXCHANGE_MALFORMED, /* back: the worker's answer broke HTTP; refusal.message says how. An open WebSocket:
+			       either side broke it; refusal.status is the close code, refusal.message its reason */
 	EXCHANGE_TIMEOUT,   /* back: request_timeout passed before the first byte of the answer */
 	EXCHANGE_STOPPED,   /* back: the actor was stopped (sleep, drain, destroy): WebSocket 1001 actor.stopped */
 	EXCHANGE_CRASHED,   /* back: its worker crashed: WebSocket 1012 */

@@ -37,6 +37,28 @@ static void leave_malformed(struct worker_conn *c, const char *how)
 	leave(c, EXCHANGE_MALFORMED);
 }
 
+/* Somebody broke the WebSocket protocol: the client's close frame says who. */
+static void leave_broken(struct worker_conn *c, uint8_t outcome, const char *who)
+{
+	bool big = outcome == WS_TOO_BIG;
+	c->x->refusal = (struct exchange_refusal){
+	    big ? WS_CLOSE_TOO_BIG : WS_CLOSE_PROTOCOL, "ws", "invalid_packet",
+	    mem_printf(big ? "a message of the %s is over 32 MiB" : "the %s broke the WebSocket protocol", who), 0};
+	leave(c, EXCHANGE_MALFORMED);
+}
+
+/* A close frame for the worker, unless the client's has passed or a frame is half passed. */
+static void close_towards_worker(struct worker_conn *c, unsigned code, struct slice reason)
+{
+	struct buf b;
+	if (c->ws->from_client.close_seen || !ws_tracker_at_boundary(&c->ws->from_client))
+		return;
+	buf_init(&b, 256);
+	ws_put_close(&b, code, reason, true);
+	(void)http_client_raw(c->client, buf_slice(&b));
+	buf_done(&b);
+}
+
 /* A WebSocket's end on the worker's side, with whatever is still queued for it. */
 static void finish_socket(struct worker_conn *c)
 {
@@ -80,8 +102,10 @@ static void on_go(void *end, struct exchange *x)
 static void on_front_over(void *end, struct exchange *x, enum exchange_why why)
 {
 	struct worker_conn *c = CAST(struct worker_conn, end, WORKER_CONN_MAGIC);
-	(void)why;
 	bool open = c->state == CONN_WS;
+	/* The client is lost: the engine's words for that. */
+	if (open && why == EXCHANGE_GONE)
+		close_towards_worker(c, WS_CLOSE_ERROR, SLICE_LIT("ws.downstream_closed"));
 	(void)let_go(c);
 	exchange_leave(x, EXCHANGE_BACK, EXCHANGE_DONE);
 	if (open)
@@ -240,21 +264,9 @@ static bool between_frames(const struct worker_ws *ws)
 	return ws_tracker_at_boundary(&ws->from_client) && ws_tracker_at_boundary(&ws->from_worker);
 }
 
-/* A close frame for the worker, unless the client's has passed or a frame is half passed. */
-static void close_towards_worker(struct worker_conn *c)
-{
-	struct buf b;
-	if (c->ws->from_client.close_seen || !ws_tracker_at_boundary(&c->ws->from_client))
-		return;
-	buf_init(&b, 256);
-	ws_put_close(&b, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"), true);
-	(void)http_client_raw(c->client, buf_slice(&b));
-	buf_done(&b);
-}
-
 static void stop_socket(struct worker_conn *c)
 {
-	close_towards_worker(c);
+	close_towards_worker(c, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"));
 	leave(c, EXCHANGE_STOPPED);
 	worker_conn_linger(c);
 }
@@ -284,8 +296,7 @@ void worker_forward_raw(struct worker_conn *c, struct slice s)
 			break;
 	}
 	if (r != 0) {
-		leave_malformed(c, r == WS_TOO_BIG ? "a WebSocket message is too large"
-						   : "a WebSocket frame is malformed");
+		leave_broken(c, (uint8_t)r, "worker");
 		worker_conn_close(c);
 	} else if (t->close_seen && c->ws->from_client.close_seen) {
 		leave(c, EXCHANGE_DONE);
@@ -325,7 +336,7 @@ void worker_forward_fault(struct worker_conn *c)
 	if (c->x == NULL || ws == NULL)
 		return;
 	if (ws->from_client.broken != 0) {
-		leave_malformed(c, "the client broke the WebSocket protocol");
+		leave_broken(c, ws->from_client.broken, "client");
 		finish_socket(c);
 	} else if (ws->from_client.close_seen && ws->from_worker.close_seen) {
 		leave(c, EXCHANGE_DONE);

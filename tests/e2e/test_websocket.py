@@ -121,7 +121,7 @@ def test_text_and_binary_keep_their_kind(ws):
         assert ws.recv() == message
 
 
-@pytest.mark.parametrize("size", [125, 126, 127, 65535, 65536, 1 << 20, 8 << 20])
+@pytest.mark.parametrize("size", [125, 126, 127, 65535, 65536, 1 << 20, 8 << 20, 32 << 20])
 def test_sizes(ws, size):
     message = os.urandom(size)
     ws.send(message)
@@ -243,7 +243,19 @@ def test_client_that_vanishes_is_told_to_the_worker(probe, trace):
         client.send("hello")
         client.recv()
         client.raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wait_for(lambda: trace.events("ws-lost") or trace.events("ws-closed"), what="the end of the socket")
+    ended = trace.wait("ws-closed")[0]
+    assert (ended["code"], ended["reason"]) == (1011, "ws.downstream_closed")
+
+
+def test_client_that_vanishes_inside_a_frame_is_told_to_the_worker(probe, trace):
+    daemon = probe()
+    made = daemon.create("probe", "k")
+    with opened(daemon, made) as client:
+        client.send("hello")
+        client.recv()
+        client.raw.send(b"\x81\x85abcd\x09")
+        holds_for(lambda: not trace.events("ws-lost"), 0.3, "the socket")
+    trace.wait("ws-lost")
 
 
 def test_worker_that_crashes_closes_1012(calm, actor):
@@ -298,13 +310,16 @@ def test_drain_closes_1001_at_once(probe):
     (b"\x88\x81abcd\x00", (1002,)),
     (b"\x89\xfe\x00\x7eabcd" + b"\x00" * 126, (1002,)),
     (b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xffabcd", (1002, 1009)),
+    (b"\x82\xff\x00\x00\x00\x00\x02\x00\x00\x01abcd", (1009,)),
+    (b"\x02\xff\x00\x00\x00\x00\x02\x00\x00\x01abcd", (1009,)),
 ], ids=["unmasked", "reserved-bit", "reserved-opcode", "stray-continuation", "fragmented-ping", "one-byte-close",
-        "long-ping", "huge"])
+        "long-ping", "huge", "over-32-mib", "first-of-fragments-over-32-mib"])
 def test_protocol_errors_of_the_client_close(calm, actor, raw, codes):
     with opened(calm, actor) as client:
         client.raw.send(raw)
         try:
-            assert client.recv_close()[0] in codes
+            code, reason = client.recv_close()
+            assert code in codes and "client" in reason
         except (Closed, ConnectionError):
             pass
         assert client.raw.closed()
