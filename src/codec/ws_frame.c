@@ -341,22 +341,47 @@ static int end_control(struct ws_reader *r)
 	return 0;
 }
 
+static int end_message(struct ws_reader *r, struct slice whole)
+{
+	if (!r->binary && !ws_utf8_valid(whole))
+		return WS_BAD_TEXT;
+	r->events->message(r->arg, r->binary, whole);
+	return 0;
+}
+
 static int end_data(struct ws_reader *r)
 {
 	if (!r->t.fin)
 		return 0;
 	struct slice whole = buf_slice(&r->message);
-	if (!r->binary && !ws_utf8_valid(whole))
-		return WS_BAD_TEXT;
-	r->events->message(r->arg, r->binary, whole);
+	int outcome = end_message(r, whole);
 	buf_drop(&r->message, whole.n);
-	return 0;
+	return outcome;
+}
+
+/* A message in one frame, unmasked, and all of it here: told in place, not copied. */
+static bool is_whole(const struct ws_reader *r, struct slice in, size_t at)
+{
+	return r->t.fin && !r->t.want_mask && r->t.opcode != WS_CONTINUATION && !is_control(&r->t) &&
+	       buf_len(&r->message) == 0 && in.n - at >= r->t.left;
+}
+
+static int read_whole(struct ws_reader *r, struct slice in, size_t *at)
+{
+	struct slice whole = slice_head(slice_from(in, *at), (size_t)r->t.left);
+	*at += whole.n;
+	r->t.left = 0;
+	r->binary = r->t.opcode == WS_BINARY;
+	end_frame(&r->t);
+	return end_message(r, whole);
 }
 
 /* What there is of the current frame's payload. */
 static int read_payload(struct ws_reader *r, struct slice in, size_t *at)
 {
 	bool control = is_control(&r->t);
+	if (is_whole(r, in, *at))
+		return read_whole(r, in, at);
 	if (control) {
 		r->control_n += (uint8_t)take_payload(&r->t, in, at, r->control + r->control_n);
 	} else {
