@@ -9,11 +9,10 @@
  *
  * From inside the owner's calls nothing is told: what they lead to at once is
  * done by on_task. */
+#include "base/entropy.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "engine/engine_link_private.h"
-
-#include <sys/random.h>
 
 enum act {
 	NOT,      /* nothing, and the state stays */
@@ -97,7 +96,7 @@ static const int64_t back_off_ms[] = {100, 250, 500, 1000, 2000, 4000};
 static int64_t jittered(int64_t ms, int64_t spread_ms)
 {
 	uint32_t random;
-	CHECK(getrandom(&random, sizeof(random), 0) == sizeof(random));
+	entropy_take(&random, sizeof(random));
 	return ms - (int64_t)(random % (uint64_t)(spread_ms + 1));
 }
 
@@ -152,9 +151,6 @@ static void end_for_good(struct engine_link *l, bool was_online)
 
 static void evicted(struct engine_link *l, bool was_online)
 {
-	LOG(ERROR, "evicted: another runner has registered with this runner key; this one ends",
-	    LOG_STR("runner_key", l->runner_key), LOG_STR("engine", l->place), LOG_STR("namespace", l->namespace_name),
-	    LOG_STR("runner", l->runner));
 	engine_link_say_over(l, "another runner has registered with this runner key");
 	end_for_good(l, was_online);
 	if (l->state == LINK_OVER)

@@ -36,7 +36,8 @@ struct engine_link_events {
 	void (*lost_soon)(void *arg, int64_t left_ms);
 	/* That time has come. Goes on connecting, as a newcomer. */
 	void (*lost)(void *arg);
-	/* Another runner has our key: everything of ours is its by now. Never connects again. */
+	/* Another runner has our key: everything of ours is its by now. Never connects again. Not logged: what it means
+	 * for this process is the owner's to say. */
 	void (*evicted)(void *arg);
 	/* After engine_link_stopping or engine_link_finish: the engine has let go of us, or cannot be reached any more.
 	 * Never connects again. */
