@@ -686,12 +686,15 @@ static void test_the_worker_ends(void **state)
 	    {EXCHANGE_STOPPED, 1001, "actor.stopped"},
 	    {EXCHANGE_CRASHED, 1012, "actor.crashed"},
 	    {EXCHANGE_GONE, 1011, "guard.upstream_error#ray1"},
-	    {EXCHANGE_MALFORMED, 1002, "the worker broke the WebSocket protocol"},
+	    {EXCHANGE_MALFORMED, 1009, "a message of the worker is over 32 MiB"},
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
 		socket_open(0);
 		accept_socket(i);
+		if (ends[i].why == EXCHANGE_MALFORMED)
+			backs[i].x->refusal = (struct exchange_refusal){ends[i].code, "ws", "invalid_packet",
+									mem_strdup(ends[i].reason), 0};
 		leave(i, ends[i].why);
 		assert_close(2 * i + 1, ends[i].code, ends[i].reason);
 	}
