@@ -33,9 +33,10 @@ static bool is_dropped(const struct http_field *f, const struct exchange *x)
 		return true;
 	case HTTP_F_FORWARDED:
 		return x->forwarded_for != NULL;
+	case HTTP_F_SEC_WEBSOCKET_PROTOCOL: /* means nothing without an upgrade, but may name a token */
+		return upgrade || memmem(f->value.p, f->value.n, "rivet_", 6) != NULL;
 	case HTTP_F_SEC_WEBSOCKET_KEY:
 	case HTTP_F_SEC_WEBSOCKET_VERSION:
-	case HTTP_F_SEC_WEBSOCKET_PROTOCOL:
 	case HTTP_F_SEC_WEBSOCKET_EXTENSIONS:
 		return upgrade;
 	case HTTP_F_OTHER:

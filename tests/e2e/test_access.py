@@ -140,6 +140,13 @@ def test_token_by_bearer_is_not_passed_to_a_worker(guarded):
     assert SECRET not in answer.text
 
 
+def test_token_as_a_subprotocol_of_a_plain_request_is_not_passed_to_a_worker(guarded):
+    headers = {"sec-websocket-protocol": f"a, rivet_token.{SECRET}"}
+    answer = guarded.create("probe", "plain").get("/echo", headers=headers)
+    assert answer.status_code == 200
+    assert SECRET not in answer.text
+
+
 def test_token_of_websockets(guarded):
     made = guarded.create("probe", "k")
     for target, protocols in ((made.path("/ws"), ["rivet", f"rivet_token.{SECRET}"]),

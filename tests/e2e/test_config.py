@@ -118,6 +118,34 @@ def test_what_is_no_duration(tmp_path, text):
     refused(tmp_path, one(request_timeout=text), "request_timeout", text)
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("args, env, data, runtime", [
+    ((), {}, "/var/lib/rivet-runnerd", "/run/rivet-runnerd"),
+    ((), {"STATE_DIRECTORY": "/srv/one:/srv/two", "RUNTIME_DIRECTORY": "/run/one:/run/two"}, "/srv/one", "/run/one"),
+    ((), {"STATE_DIRECTORY": "", "RUNTIME_DIRECTORY": ""}, "/var/lib/rivet-runnerd", "/run/rivet-runnerd"),
+    (("-f",), {"STATE_DIRECTORY": "/srv/one", "RUNTIME_DIRECTORY": "/run/one"}, "{here}/.rivet-runnerd", "/tmp/rivet-runnerd-0/"),
+    ((), {"RIVET_DATA_DIR": "below", "RIVET_RUNTIME_DIR": "r", "STATE_DIRECTORY": "/srv/one"}, "{here}/below", "{here}/r"),
+    (("-d", "own", "--runtime-dir", "/r"), {"RIVET_DATA_DIR": "/env", "RIVET_RUNTIME_DIR": "/env"}, "{here}/own", "/r"),
+])
+def test_directories(tmp_path, args, env, data, runtime):
+    code, output, errors = run_daemon(["--check-config", *args], env, cwd=tmp_path)
+    assert code == 0, errors
+    found = settings_of(output)
+    assert found["data_dir"][0] == data.format(here=tmp_path)
+    assert found["runtime_dir"][0].startswith(runtime.format(here=tmp_path))
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("env, runtime", [({"XDG_RUNTIME_DIR": "/xdg"}, "/xdg/rivet-runnerd"),
+                                          ({}, "/tmp/rivet-runnerd-65534/")])
+def test_runtime_directory_of_a_user(env, runtime):
+    done = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", BINARY, "--check-config"], env=clean_env(env),
+                          cwd="/", capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 126 or "setpriv" in done.stderr:
+        pytest.skip("the program is out of another user's reach")
+    assert settings_of(done.stdout)["runtime_dir"][0].startswith(runtime)
+
+
 # ---- --check-config ----
 
 def test_every_actor_setting_is_shown(tmp_path):
