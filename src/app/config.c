@@ -644,6 +644,7 @@ static int load_rest(struct config *c, struct command_line *cl, char *const *env
 		rc = read_text_file(c->file, FILE_MAX, &text, e, "configuration file");
 		if (rc < 0)
 			return rc;
+		config_lines_blank_comments(text);
 		root = json_field_parse(slice_str(text), &why);
 		if (root == NULL || !json_is_object(root)) {
 			json_decref(root);

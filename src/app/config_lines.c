@@ -145,3 +145,13 @@ unsigned config_lines_get(const struct config_lines *l, const char *path)
 	}
 	return line;
 }
+
+void config_lines_blank_comments(char *text)
+{
+	for (char *line = text; *line != '\0';) {
+		char *first = line + strspn(line, " \t"), *end = line + strcspn(line, "\n");
+		if (first[0] == '/' && first[1] == '/')
+			memset(first, ' ', (size_t)(end - first));
+		line = *end == '\0' ? end : end + 1;
+	}
+}

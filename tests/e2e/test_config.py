@@ -226,3 +226,12 @@ def test_detached_workers_start_where_the_daemon_was_started(tmp_path):
     finally:
         os.kill(pid, signal.SIGTERM)
         wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="the daemon's end")
+
+
+def test_the_sample_is_a_good_configuration(tmp_path):
+    with open(os.path.join(ROOT, "conf", "rivet-runnerd.json"), encoding="utf-8") as sample:
+        text = sample.read()
+    assert "// " in text
+    code, output, errors = check(tmp_path, text)
+    assert code == 0, errors
+    assert settings_of(output)["listen"][0] == "127.0.0.1:6420"

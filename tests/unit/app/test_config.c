@@ -187,6 +187,25 @@ static void test_bad_files(void **state)
 	file_refused("[]", "must be a JSON object");
 }
 
+static void test_comments(void **state)
+{
+	struct config c;
+	struct err e;
+	(void)state;
+	write_file("// a sample\n{\n\t // \"listen\": \"x\",\n  \"listen\": \"127.0.0.1:1\"\n}\n// end");
+	assert_int_equal(load(&c, WORDS("-c", file_path), NULL, &e), 0);
+	assert_string_equal(config_get(&c, CONFIG_LISTEN), "127.0.0.1:1");
+	assert_non_null(strstr(c.values[CONFIG_LISTEN].source, ":4"));
+	config_free(&c);
+	unlink(file_path);
+	file_refused("// one\n{ \"listen\": }", "line 2, column 13");
+	file_refused("// one\n{\"levle\": \"//\"}", ":2: unknown key");
+	file_refused("{ // behind something\n}", "line 1");
+	file_refused("{\"listen\": \"a\n// b\"}", "line 1"); /* no string goes over a line */
+	file_refused("/ {}", "line 1");
+	file_refused("//", "line 1");
+}
+
 static void test_durations(void **state)
 {
 	int64_t ms = 0;
@@ -226,6 +245,7 @@ int main(void)
 	    cmocka_unit_test(test_usage),
 	    cmocka_unit_test(test_bad_values),
 	    cmocka_unit_test(test_bad_files),
+	    cmocka_unit_test(test_comments),
 	    cmocka_unit_test(test_durations),
 	    cmocka_unit_test(test_addresses),
 	};
