@@ -16,7 +16,9 @@ int main(void)
 		"`rivet-runnerd --check-config` prints every value with its source, secrets masked.\n\n"
 		"The file is JSON; a dotted key is a member of an object: `log.level` is `{\"log\": {\"level\": "
 		"...}}`. Times are\n"
-		"texts with a unit (`250ms`, `30s`, `5min`, `1h`), sizes too (`64K`, `256M`, `2G`).\n\n"
+		"texts with a unit (`250ms`, `30s`, `5min`, `1h`), sizes too (`64K`, `256M`, `2G`). A line that begins "
+		"with `//`\n"
+		"is a comment; `conf/rivet-runnerd.json` is a sample with some.\n\n"
 		"## Daemon\n\n");
 	config_print_markdown(&b);
 	buf_add_str(
