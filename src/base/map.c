@@ -75,6 +75,7 @@ static void grow(struct map *m)
 {
 	struct map old = *m;
 	m->n_slots = old.n_slots == 0 ? 16 : old.n_slots * 2;
+	/* An array of pointers is meant. NOLINTNEXTLINE(bugprone-sizeof-expression) */
 	m->slots = mem_zalloc(m->n_slots * sizeof(*m->slots));
 	for (size_t i = 0; i < old.n_slots; i++) {
 		for (struct map_node *node = old.slots[i], *next; node != NULL; node = next) {

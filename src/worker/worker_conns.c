@@ -250,7 +250,7 @@ int worker_conns_take(struct worker *w, bool beyond_limit, struct worker_conn **
 /* False when nothing more can be served for now. */
 static bool pump_call(struct worker *w)
 {
-	struct worker_conn *conn;
+	struct worker_conn *conn = NULL;
 	struct worker_call *call = CONTAINER_OF(w->calls_waiting.next, struct worker_call, node);
 	int r = worker_conns_take(w, true, &conn);
 	if (r == WORKER_AGAIN)
@@ -264,7 +264,7 @@ static bool pump_call(struct worker *w)
 
 static bool pump_exchange(struct worker *w)
 {
-	struct worker_conn *conn;
+	struct worker_conn *conn = NULL; /* stays so when the worker cannot be reached */
 	int r = worker_conns_take(w, false, &conn);
 	if (r == WORKER_AGAIN)
 		return false;

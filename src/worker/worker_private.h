@@ -144,8 +144,8 @@ struct worker {
 	struct proc *proc; /* NULL: not spawned, or gone */
 	int32_t pid;
 	int64_t since_mono_ms; /* made */
-	char *failure; /* why its start failed, or NULL */
-	char *ended;   /* how it ended, with its last words; set with WORKER_EXITED */
+	char *failure;         /* why its start failed, or NULL */
+	char *ended;           /* how it ended, with its last words; set with WORKER_EXITED */
 	struct timer drain;
 	struct loop_task finish;
 

@@ -108,8 +108,9 @@ static void test_one_over_the_bound_is_told_503(void **state)
 	assert_true(extra.eof);
 	assert_true(io_peer_has(&extra, "HTTP/1.1 503 Service Unavailable\r\n"));
 	assert_true(io_peer_has(&extra, "connection: close\r\n"));
-	assert_true(
-	    io_peer_ends(&extra, "{\"group\":\"api\",\"code\":\"overloaded\",\"message\":\"too many connections\",\"metadata\":null}"));
+	assert_true(io_peer_ends(
+	    &extra,
+	    "{\"group\":\"api\",\"code\":\"overloaded\",\"message\":\"too many connections\",\"metadata\":null}"));
 	assert_int_equal(s.requests, 0);
 	io_peer_done(&extra);
 	IO_UNTIL(s.loop, http_server_count(s.server) == CONNS_MAX);
