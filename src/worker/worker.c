@@ -60,7 +60,12 @@ static char *with_last_words(char *sentence, struct slice tail)
 {
 	if (tail.n == 0)
 		return sentence;
-	char *all = mem_printf("%s; its last lines on stderr: %.*s", sentence, SLICE_FMT(tail));
+	char *words = slice_dup(tail);
+	for (size_t i = 0; i < tail.n; i++)
+		if (words[i] == '\0') /* the sentence goes on behind it */
+			words[i] = '?';
+	char *all = mem_printf("%s; its last lines on stderr: %s", sentence, words);
+	mem_free(words);
 	mem_free(sentence);
 	return all;
 }

@@ -449,6 +449,13 @@ def test_exit_code_and_last_words_reach_the_client_and_the_log(make_daemon):
     daemon.wait_log(lambda record: record.get("level") in ("error", "warn") and "37" in str(record))
 
 
+def test_any_byte_may_be_among_the_last_words(make_daemon):
+    script = "printf 'before \\000 \\377 \\033[31m \\042 behind\\n' >&2; exit 1"
+    daemon = make_daemon({"actors": {"odd": {"command": ["/bin/sh", "-c", script]}}})
+    message = failed_start(daemon.create("odd", "k").get("/"))
+    assert "before" in message and "behind" in message
+
+
 def test_signal_is_named(make_daemon):
     daemon = make_daemon(odd("dies", "11"))
     message = failed_start(daemon.create("odd", "k").get("/"))
