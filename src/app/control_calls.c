@@ -145,6 +145,8 @@ static void on_actor(void *arg, const struct mode_actor *a)
 	struct control_call *call = call_of(arg);
 	begin_element(call);
 	put_actor(&call->out, a);
+	buf_add_str(&call->out, ",\"alarm_failed\":");
+	buf_add(&call->out, a->alarm_failed_json.n > 0 ? a->alarm_failed_json : SLICE_LIT("null"));
 	buf_add_byte(&call->out, '}');
 }
 

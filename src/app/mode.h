@@ -34,6 +34,7 @@ struct mode_actor {
 	int64_t state_ms, back_off_ms; /* in this state; until the next start may be. -1: not known */
 	int32_t pid;
 	uint32_t requests, websockets, waiting, leases;
+	struct slice alarm_failed_json; /* of one actor alone: its last alarm that was given up, or SLICE_NONE */
 };
 
 struct mode_list {

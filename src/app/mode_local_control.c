@@ -42,7 +42,8 @@ static void on_each(void *arg, const struct local_control_actor *a)
 				 .created_at_wall_ms = rec->create_ts,
 				 .alarm_at_wall_ms = rec->alarm_at_wall_ms,
 				 .state_ms = rec->sleep_ts > 0 ? clock_wall_ms() - rec->sleep_ts : -1,
-				 .back_off_ms = a->back_off_ms};
+				 .back_off_ms = a->back_off_ms,
+				 .alarm_failed_json = a->alarm_failed_json};
 	if (a->live) {
 		out.worker_id = a->view.worker_id;
 		out.state_ms = clock_mono_ms() - a->view.since_mono_ms;

@@ -9,6 +9,7 @@
  *
  * Reports come from inside the actor table, so they only note a wish; on_work
  * acts on it in the tick. */
+#include "local/local_alarm_failed.h"
 #include "local/local_driver_private.h"
 
 #include "base/log.h"
@@ -515,6 +516,14 @@ static void save_alarm(struct local_actor *a, int64_t due_wall_ms, int64_t now_d
 	store_alarm(d->l->o.store, s);
 }
 
+static void give_up_alarm(struct local_actor *a, int64_t due_wall_ms, const char *why)
+{
+	LOG(ERROR, "alarm given up after six attempts", LOG_STR("actor_id", a->rec.id),
+	    LOG_STR("actor_name", a->rec.name), LOG_NUM("due_ms", due_wall_ms),
+	    LOG_STR("reason", why == NULL ? "" : why));
+	local_alarm_failed_keep(a->d, a->rec.number, due_wall_ms, why);
+}
+
 /* The alarm that was due rang: gone when ok, else again later, six times in all. Its due time stays what the worker
  * set; the attempts are counted durably. */
 static void alarm_over(struct local_actor *a, int64_t due_wall_ms, bool ok, const char *why)
@@ -528,9 +537,7 @@ static void alarm_over(struct local_actor *a, int64_t due_wall_ms, bool ok, cons
 		LOG(WARN, "alarm failed; it rings again", LOG_STR("actor_id", a->rec.id), LOG_NUM("attempt", attempts),
 		    LOG_NUM("next_ms", wait_ms), LOG_STR("reason", why == NULL ? "" : why));
 	else if (!ok)
-		LOG(ERROR, "alarm given up after six attempts", LOG_STR("actor_id", a->rec.id),
-		    LOG_STR("actor_name", a->rec.name), LOG_NUM("due_ms", due_wall_ms),
-		    LOG_STR("reason", why == NULL ? "" : why));
+		give_up_alarm(a, due_wall_ms, why);
 	a->alarm_attempts = again ? attempts : 0;
 	if (again) {
 		timer_arm(&a->alarm_again, wait_ms);

@@ -3,6 +3,7 @@
  * awake or backing off), memory wins. */
 #include "local/local_control.h"
 
+#include "local/local_alarm_failed.h"
 #include "local/local_driver_private.h"
 
 #include <errno.h>
@@ -13,6 +14,8 @@ struct list_job {
 	struct store_actor_list list;
 	struct local_control_list q;
 	struct local_driver *d;
+	bool one; /* asked by id */
+	struct store_kv alarm_failed;
 };
 
 static const char *state_of(const struct local_actor *a, int64_t back_off_ms)
@@ -35,6 +38,9 @@ static void tell(const struct list_job *job, const struct store_actor *rec)
 	const struct local_driver *d = job->d;
 	struct local_actor *a = local_actor_by_id(d, rec->id);
 	struct local_control_actor out = {.rec = rec, .state = "asleep"};
+	if (job->alarm_failed.n_entries > 0)
+		out.alarm_failed_json =
+		    slice_of(job->alarm_failed.entries[0].value, job->alarm_failed.entries[0].value_len);
 	if (a != NULL) {
 		out.rec = &a->rec;
 		out.failure = a->last_failure;
@@ -49,15 +55,30 @@ static void tell(const struct list_job *job, const struct store_actor *rec)
 
 static void list_free(struct list_job *job)
 {
+	store_kv_clear(&job->alarm_failed);
 	store_actor_list_clear(&job->list);
 	local_driver_job_done(job->d);
 	mem_free(job);
+}
+
+static void on_alarm_failed(struct store_job *base)
+{
+	struct list_job *job = CONTAINER_OF(CONTAINER_OF(base, struct store_kv, job), struct list_job, alarm_failed);
+	tell(job, &job->list.actors[0]);
+	job->q.done(job->q.arg, base->result, false);
+	list_free(job);
 }
 
 static void on_list(struct store_job *base)
 {
 	struct list_job *job = CONTAINER_OF(CONTAINER_OF(base, struct store_actor_list, job), struct list_job, list);
 	bool more = job->list.n > LIMIT_CONTROL_ACTORS;
+	if (job->one && base->result == 0 && job->list.n == 1 && job->list.actors[0].destroy_ts == 0) {
+		job->alarm_failed.job.done = on_alarm_failed;
+		local_alarm_failed_ask(&job->alarm_failed, job->list.actors[0].number);
+		store_kv(job->d->l->o.store, &job->alarm_failed);
+		return;
+	}
 	for (size_t i = 0; base->result == 0 && i < job->list.n && i < LIMIT_CONTROL_ACTORS; i++) {
 		if (job->list.actors[i].destroy_ts == 0)
 			tell(job, &job->list.actors[i]);
@@ -70,6 +91,7 @@ void local_control_list(struct local *l, const struct local_control_list *q)
 {
 	struct list_job *job = mem_zalloc(sizeof(*job));
 	job->q = *q;
+	job->one = q->id != NULL;
 	job->q.name = job->q.id = NULL; /* borrowed by us until here */
 	job->d = l->driver;
 	job->list.job.done = on_list;

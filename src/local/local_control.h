@@ -8,10 +8,11 @@
 /* One actor as an operator sees it: the record, what is known of it in memory, and the live incarnation, if any. */
 struct local_control_actor {
 	const struct store_actor *rec;
-	const char *state;   /* "asleep", "waking", "ending", "backing off" or the live incarnation's */
-	const char *failure; /* why it last ended unasked, or NULL */
-	int64_t back_off_ms; /* until its next start may be; 0: now */
-	bool live;           /* view is filled */
+	const char *state;              /* "asleep", "waking", "ending", "backing off" or the live incarnation's */
+	const char *failure;            /* why it last ended unasked, or NULL */
+	int64_t back_off_ms;            /* until its next start may be; 0: now */
+	struct slice alarm_failed_json; /* of one actor alone: its last alarm that was given up, or SLICE_NONE */
+	bool live;                      /* view is filled */
 	struct actor_view view;
 };
 

@@ -203,3 +203,26 @@ def test_version_needs_no_daemon():
     done = subprocess.run([CTL, "version"], capture_output=True, check=True)
     assert done.stdout.startswith(b"rivet-runnerctl ")
     assert subprocess.run([CTL, "--help"], capture_output=True, check=True).stdout.startswith(b"Usage:")
+
+
+@pytest.mark.deadline(180)
+def test_alarm_that_was_given_up_is_kept(probe, trace):
+    """A start of the daemon rings an overdue alarm at once, so that the six attempts need not wait for each other."""
+    daemon = probe(environment={"PROBE_ALARM": "500"})
+    made = daemon.create("probe", "k")
+    assert Ctl(daemon).json("actor", made.id)["alarm_failed"] is None
+    assert Runtime(made).call("PUT", "/alarm", {"after": "1ms"}).status == 204
+    due = Runtime(made).alarm_at()
+    for attempt in range(1, 7):
+        trace.wait("alarm-answered", attempt, timeout=60)
+        if attempt < 6:
+            wait_for(lambda attempt=attempt: any(record.get("attempt") == attempt and "rings again" in record["msg"]
+                                                 for record in daemon.log_records()), what="the attempt's end")
+            daemon.restart()
+    kept = wait_for(lambda: Ctl(daemon).json("actor", made.id)["alarm_failed"], what="the note of the failure")
+    assert kept["due_at"] == due and "500" in kept["reason"] and kept["failed_at"] >= due
+    daemon.restart()
+    said = Ctl(daemon).json("actor", made.id)
+    assert (said["alarm_failed"], said["alarm_at"]) == (kept, None)
+    assert "alarm_failed" in Ctl(daemon).text("actor", made.id)
+    assert Runtime(made).keys() == []
