@@ -146,8 +146,8 @@ static void on_head(void *end, struct exchange *x, const struct http_head *h)
 
 static void on_refusal_body(struct local_front *f, struct slice s, bool fin)
 {
-	if (s.n > 0)
-		(void)http_conn_data(f->r.conn, s);
+	if (s.n > 0 && !http_conn_data(f->r.conn, s))
+		exchange_stop(f->x, EXCHANGE_FRONT);
 	if (!fin)
 		return;
 	http_conn_end(f->r.conn);

@@ -1,5 +1,6 @@
 """WebSockets: the upgrade, messages both ways, closes, and the end of either side."""
 
+import base64
 import os
 import socket
 import struct
@@ -93,6 +94,23 @@ def test_refusal_of_the_worker_is_passed_on(calm, actor, status):
     assert answer.status == status
     assert answer.header("x-refused") == "yes"
     assert answer.body == b"no socket here"
+
+
+@pytest.mark.parametrize("chunked", ["", "&chunked=1"])
+def test_long_refusal_is_passed_on_whole(probe, chunked):
+    daemon = probe()
+    made = daemon.create("probe", "k")
+    made.get("/pid")
+    before = daemon.rss_kb()
+    fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", "13"),
+              ("Sec-WebSocket-Key", base64.b64encode(bytes(16)).decode())]
+    with RawConnection(daemon.address) as connection:
+        connection.request("GET", made.path(f"/ws?refuse=at-length&bytes={50 << 20}{chunked}"), fields)
+        connection.read_head()
+        holds_for(lambda: daemon.rss_kb() - before < 16 * 1024, 1, "flat memory")
+        rest = connection.read_rest()
+        assert len(rest) >= 50 << 20
+        assert rest.endswith(b"\r\n0\r\n\r\n" if chunked else b"x")
 
 
 @pytest.mark.parametrize("change", [("Sec-WebSocket-Key", "short"), ("Sec-WebSocket-Key", None),

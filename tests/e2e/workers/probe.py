@@ -412,6 +412,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # ---- WebSocket ----
 
     def websocket(self):
+        if self.query.get("refuse") == "at-length":
+            self.on_pour() if "chunked" in self.query else self.on_download()
+            return
         if "refuse" in self.query:
             self.answer(int(self.query["refuse"]), "no socket here", [("X-Refused", "yes")])
             return
