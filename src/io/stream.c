@@ -254,17 +254,24 @@ static void on_written(uv_write_t *req, int status)
 	}
 }
 
-/* Bytes the kernel took, or -errno. */
+/* Bytes the kernel took, or -errno. A socket's own calls are shorter ways than write(2) and writev(2). */
 static ssize_t write_now(struct stream *s, const struct slice *parts, size_t n)
 {
-	uv_buf_t bufs[STREAM_PARTS_MAX];
-	unsigned used = 0;
+	struct iovec bufs[STREAM_PARTS_MAX];
+	struct msghdr message = {.msg_iov = bufs};
+	ssize_t r;
 	for (size_t i = 0; i < n; i++) {
 		if (parts[i].n > 0)
-			bufs[used++] = uv_buf_init((char *)(uintptr_t)parts[i].p, (unsigned)parts[i].n);
+			bufs[message.msg_iovlen++] = (struct iovec){(void *)(uintptr_t)parts[i].p, parts[i].n};
 	}
-	int r = uv_try_write(&s->handle.stream, bufs, used);
-	return r == UV_EAGAIN ? 0 : r;
+	do
+		r = message.msg_iovlen == 1
+			? send(s->fd, bufs[0].iov_base, bufs[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+			: sendmsg(s->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (r < 0 && errno == EINTR);
+	if (r >= 0)
+		return r;
+	return errno == EAGAIN || errno == ENOBUFS ? 0 : -errno;
 }
 
 int stream_writev(struct stream *s, const struct slice *parts, size_t n)
