@@ -24,7 +24,7 @@ static void configure_sqlite(void)
 	CHECK(sqlite3_initialize() == SQLITE_OK);
 }
 
-int store_thread_start(pthread_t *ret, void *(*main)(void *arg), const char *name, struct store *s)
+int store_thread_start(pthread_t *ret, void *(*main)(void *arg), const char *name, void *arg)
 {
 	pthread_attr_t attr;
 	sigset_t all, before;
@@ -32,7 +32,7 @@ int store_thread_start(pthread_t *ret, void *(*main)(void *arg), const char *nam
 	CHECK(pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES) == 0);
 	sigfillset(&all);
 	CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
-	int code = pthread_create(ret, &attr, main, s);
+	int code = pthread_create(ret, &attr, main, arg);
 	CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
 	pthread_attr_destroy(&attr);
 	if (code == 0)

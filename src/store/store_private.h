@@ -17,6 +17,12 @@ enum store_checkpoint_state {
 	STORE_CHECKPOINT_COPIED,  /* the writer has to copy what came meanwhile */
 };
 
+enum store_backup_state {
+	STORE_BACKUP_NONE,
+	STORE_BACKUP_RUNS,
+	STORE_BACKUP_ENDED, /* its thread is to be joined */
+};
+
 struct store {
 	uint32_t magic;
 	void (*notify)(void *arg);
@@ -25,7 +31,7 @@ struct store {
 	void *closed_arg;
 	char *path;
 	int lock_fd;
-	pthread_t writer, reader, checkpointer;
+	pthread_t writer, reader, checkpointer, backup_thread;
 	struct store_db *db;      /* the writer's; store_open's before that thread runs */
 	int checkpoint_at_frames; /* the writer's: length of the log to be shortened next */
 	atomic_bool doomed;
@@ -39,6 +45,7 @@ struct store {
 	size_t n_queued;                       /* taken and not finished */
 	uint32_t writes_of[STORE_ORDER_SLOTS]; /* writes not finished, by slot of `order` */
 	enum store_checkpoint_state checkpoint;
+	enum store_backup_state backup;
 	bool reader_runs, checkpointer_runs; /* threads that were started */
 	bool writer_waits, reader_waits;     /* asleep: a signal is needed */
 	bool notified;                       /* notify() was called and store_deliver was not yet */
@@ -51,7 +58,7 @@ static inline uint32_t *store_writes_of(struct store *s, uint64_t order)
 }
 
 /* Starts a thread with a small stack that takes no signals. 0 or -errno. */
-int store_thread_start(pthread_t *ret, void *(*main)(void *arg), const char *name, struct store *s);
+int store_thread_start(pthread_t *ret, void *(*main)(void *arg), const char *name, void *arg);
 
 /* Hands finished jobs over to store_deliver, in this order; `jobs` is emptied. Any thread, mutex not held. */
 void store_finish(struct store *s, struct list *jobs);

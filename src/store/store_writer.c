@@ -142,6 +142,11 @@ static void end_others(struct store *s)
 		CHECK(pthread_join(s->reader, NULL) == 0);
 	if (s->checkpointer_runs)
 		CHECK(pthread_join(s->checkpointer, NULL) == 0);
+	pthread_mutex_lock(&s->mutex);
+	bool backup = s->backup != STORE_BACKUP_NONE; /* none begins any more */
+	pthread_mutex_unlock(&s->mutex);
+	if (backup)
+		CHECK(pthread_join(s->backup_thread, NULL) == 0);
 }
 
 void *store_writer_main(void *arg)
