@@ -40,6 +40,7 @@ static struct control_call *call_new(struct control *c, struct http_conn *conn)
 	call->control = c;
 	call->conn = conn;
 	call->first = true;
+	call->fd = -1;
 	buf_init(&call->key, LIMIT_RUNTIME_TARGET_BYTES);
 	buf_init(&call->body, CONTROL_BODY_MAX);
 	buf_init(&call->out, CONTROL_ANSWER_MAX);
@@ -56,6 +57,8 @@ void control_call_free(struct control_call *call)
 	if (call->conn != NULL)
 		http_conn_set_user(call->conn, NULL);
 	timer_disarm(&call->poll);
+	if (call->fd >= 0)
+		close(call->fd);
 	list_remove(&call->node);
 	buf_done(&call->key);
 	buf_done(&call->body);
@@ -134,7 +137,7 @@ static void on_writable(void *arg, struct http_conn *conn)
 	struct control_call *call = call_on(conn);
 	(void)arg;
 	if (call != NULL && call->streaming)
-		control_logs_writable(call);
+		call->writable(call);
 }
 
 static void on_gone(void *arg, struct http_conn *conn)

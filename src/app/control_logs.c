@@ -61,7 +61,7 @@ static void pump(struct control_call *call)
 	control_call_free(call);
 }
 
-void control_logs_writable(struct control_call *call)
+static void on_writable(struct control_call *call)
 {
 	call->full = false;
 	pump(call);
@@ -70,6 +70,7 @@ void control_logs_writable(struct control_call *call)
 void control_logs(struct control_call *call)
 {
 	call->streaming = true;
+	call->writable = on_writable;
 	timer_init(&call->poll, call->control->o.loop, on_poll, call);
 	http_conn_head(call->conn, 200, SLICE_LIT("content-type: application/x-ndjson\r\n"), HTTP_FRAMING_CHUNKED, 0);
 	pump(call);

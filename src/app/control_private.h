@@ -47,6 +47,9 @@ struct control_call {
 	struct log_ring_cursor cursor;
 	struct timer poll;
 	bool streaming, full;
+	int fd; /* of a backup; -1: none */
+	/* The client takes bytes of a streamed answer again. */
+	void (*writable)(struct control_call *call);
 };
 
 /* Finds the call for a method and target and fills `call`; false: refused, with status and sentence. */
@@ -76,5 +79,7 @@ void control_drain(struct control_call *call);
 /* ---- control_logs.c ---- */
 
 void control_logs(struct control_call *call);
-/* The client takes bytes again. */
-void control_logs_writable(struct control_call *call);
+
+/* ---- control_backup.c ---- */
+
+void control_backup(struct control_call *call);

@@ -22,6 +22,7 @@ static const struct route {
     {"DELETE", "/v1/actors/*/kv/**", control_kv, MODE_KV_DELETE},
     {"GET", "/v1/workers", control_workers, 0},
     {"GET", "/v1/logs", control_logs, 0},
+    {"GET", "/v1/backup", control_backup, 0},
     {"POST", "/v1/drain", control_drain, 0},
 };
 

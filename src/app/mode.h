@@ -91,6 +91,9 @@ struct mode_ops {
 	void (*list)(struct mode *m, const struct mode_list *q);
 	void (*command)(struct mode *m, enum mode_verb verb, const char *id, mode_answer *done, void *arg);
 	void (*kv)(struct mode *m, const char *id, const struct mode_kv *op);
+	/* A consistent copy of all state: fd (the callee's to close) and size, or fd -1 with status and message. */
+	void (*backup)(struct mode *m,
+		       void (*done)(void *arg, int fd, uint64_t size, unsigned status, const char *message), void *arg);
 	/* Appends members of a JSON object, each with a comma before it. */
 	void (*status)(struct mode *m, struct buf *out);
 	/* Appends Prometheus text; names start with rivet_runnerd_. */

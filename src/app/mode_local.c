@@ -35,6 +35,11 @@ struct local *mode_local_of(struct mode *m)
 	return mode_of(m)->local;
 }
 
+struct store *mode_local_store(struct mode *m)
+{
+	return mode_of(m)->store;
+}
+
 static void notify_store(void *arg)
 {
 	loop_wake(arg);
@@ -244,6 +249,7 @@ static const struct mode_ops mode_ops = {.name = "local",
 					 .list = mode_local_list,
 					 .command = mode_local_command,
 					 .kv = mode_local_kv,
+					 .backup = mode_local_backup,
 					 .status = on_status,
 					 .metrics = on_metrics};
 

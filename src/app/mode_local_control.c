@@ -5,6 +5,7 @@
 #include "codec/json_field.h"
 #include "local/local_control.h"
 #include "local/local_driver.h"
+#include "store/store_backup.h"
 
 #include <errno.h>
 
@@ -216,4 +217,39 @@ void mode_local_kv(struct mode *m, const char *id, const struct mode_kv *q)
 		}
 	}
 	local_control_kv(mode_local_of(m), id, &call->op);
+}
+
+/* ---- backup ---- */
+
+struct backup_call {
+	struct store_backup backup;
+	void (*done)(void *arg, int fd, uint64_t size, unsigned status, const char *message);
+	void *arg;
+};
+
+static void on_backup(struct store_job *job)
+{
+	struct backup_call *call =
+	    CONTAINER_OF(CONTAINER_OF(job, struct store_backup, job), struct backup_call, backup);
+	int result = job->result;
+	if (result == 0)
+		call->done(call->arg, call->backup.fd, call->backup.size, 200, NULL);
+	else if (result == -EBUSY)
+		call->done(call->arg, -1, 0, 409, "another backup is being made");
+	else if (result == -ENOSPC)
+		call->done(call->arg, -1, 0, 507,
+			   "the data directory has no room for the copy; it needs as much as store.db");
+	else
+		call->done(call->arg, -1, 0, 503, result == -ECANCELED ? "the daemon is stopping" : strerror(-result));
+	mem_free(call);
+}
+
+void mode_local_backup(struct mode *m,
+		       void (*done)(void *arg, int fd, uint64_t size, unsigned status, const char *message), void *arg)
+{
+	struct backup_call *call = mem_zalloc(sizeof(*call));
+	call->done = done;
+	call->arg = arg;
+	call->backup.job.done = on_backup;
+	store_backup(mode_local_store(m), &call->backup);
 }

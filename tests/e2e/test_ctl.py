@@ -226,3 +226,33 @@ def test_alarm_that_was_given_up_is_kept(probe, trace):
     assert (said["alarm_failed"], said["alarm_at"]) == (kept, None)
     assert "alarm_failed" in Ctl(daemon).text("actor", made.id)
     assert Runtime(made).keys() == []
+
+
+# ---- backup ----
+
+def test_a_backup_under_load_is_a_whole_state(probe, tmp_path):
+    daemon = probe(sleep_after="never")
+    made = daemon.create("probe", "k")
+    acknowledged = tmp_path / "acknowledged"
+    made.get(f"/load?writers=4&file={acknowledged}")
+    wait_for(lambda: acknowledged.exists() and acknowledged.stat().st_size > 2000)
+    before = acknowledged.read_text().split()
+    copy = tmp_path / "copy.db"
+    Ctl(daemon).run("backup", str(copy))
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert not [name for name in os.listdir(daemon.data_dir) if "backup" in name]
+    assert "File exists" in Ctl(daemon).refused("backup", str(copy))
+    daemon.kill()
+    # A restore is copying it back.
+    restored = tmp_path / "restored"
+    restored.mkdir(0o700)
+    (restored / "store.db").write_bytes(copy.read_bytes())
+    daemon.data_dir = str(restored)
+    daemon.start()
+    runtime = Runtime(made)
+    for name in before[:: max(1, len(before) // 20)]:
+        assert runtime.get("load-" + name).body == name.encode()
+
+
+def test_a_backup_needs_a_place_it_can_write(ctl, tmp_path):
+    assert "cannot make the backup file" in ctl.refused("backup", str(tmp_path / "missing" / "file"))
