@@ -324,10 +324,11 @@ static void act_report_intent(struct actor *a)
 {
 	uint8_t news = (uint8_t)(a->intents_asked & ~a->intents_reported);
 	a->intents_reported |= news;
-	if ((news & ACTOR_INTENT_SLEEP) != 0)
-		report(a, &(struct actor_report){.kind = REPORT_INTENT_SLEEP});
+	/* In this order: a driver for which the first one counts must not let it only sleep. */
 	if ((news & ACTOR_INTENT_DESTROY) != 0)
 		report(a, &(struct actor_report){.kind = REPORT_INTENT_DESTROY});
+	if ((news & ACTOR_INTENT_SLEEP) != 0)
+		report(a, &(struct actor_report){.kind = REPORT_INTENT_SLEEP});
 }
 
 static void log_stopped(const struct actor *a)
