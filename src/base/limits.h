@@ -123,3 +123,23 @@
 #define LIMIT_LINK_MARK 100                 /* messages between two questions how far it is */
 #define LIMIT_LINK_MARK_BYTES (1024 * 1024) /* likewise */
 #define LIMIT_LINK_CONTROL_BYTES (4 * 1024 * 1024) /* on their way, when events too have to wait */
+
+/* Actors of an engine. */
+#define LIMIT_ENGINE_ACTORS (2 * LIMIT_ACTORS)     /* known: awake, or dead and remembered */
+#define LIMIT_ENGINE_TOMBSTONES 4096               /* dead ones, so that a replayed command is told from a new one */
+#define LIMIT_ENGINE_TOMBSTONE_MS (60 * 60 * 1000) /* no replay is older */
+#define LIMIT_ENGINE_ACKS 16384                    /* ended incarnations whose commands are to be acknowledged */
+#define LIMIT_ENGINE_ACK_MS 500                    /* from the last event until then */
+#define LIMIT_ENGINE_EVENT_MS (10 * 1000)          /* an event without an answer is told again */
+#define LIMIT_ENGINE_STOP_MS 3000                  /* draining: the engine's stop commands are waited for */
+#define LIMIT_ENGINE_WHY_MS 1000                   /* asking why an actor is stopped must not hold its stop up */
+#define LIMIT_ENGINE_GOODBYE_MS 1500               /* kept of the drain time for what the actors still have to say */
+#define LIMIT_ENGINE_EVICTED_MS 1500               /* from an eviction to SIGKILL */
+
+/* State calls to an engine, which handles one frame after another. */
+#define LIMIT_ENGINE_KV_OPS 64                  /* under way */
+#define LIMIT_ENGINE_KV_BYTES (4 * 1024 * 1024) /* likewise */
+#define LIMIT_ENGINE_KV_WAITING 16384           /* behind those */
+#define LIMIT_ENGINE_KV_WAITING_BYTES (64 * 1024 * 1024)
+#define LIMIT_ENGINE_KV_FRAME_BYTES (2 * 1024 * 1024) /* a full batch with its envelope */
+#define LIMIT_ENGINE_KV_MS (30 * 1000)                /* to the answer */

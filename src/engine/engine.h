@@ -1,0 +1,57 @@
+/* Engine mode: this daemon as a runner of a Rivet Engine. Owns the link, the
+ * driver that hosts the engine's actors, their state calls, and the tunnel of
+ * their traffic. One object for app/. Follows runner protocol v7. */
+#pragma once
+
+#include "actor/actor_table.h"
+#include "engine/engine_endpoint.h"
+
+struct engine;
+
+struct engine_events {
+	/* What engine_why_not answers has changed. */
+	void (*changed)(void *arg);
+	/* It cannot go on: evicted, or no protocol in common. It logged why. Once, and drained() does not follow. */
+	void (*failed)(void *arg, int exit_code);
+};
+
+struct engine_options {
+	struct loop *loop;
+	struct actor_type *const *types;        /* NULL-terminated, borrowed, in configuration order */
+	const struct engine_endpoint *endpoint; /* borrowed; where the engine is */
+	const char *namespace_name;
+	const char *token;   /* NULL: none */
+	const char *ca_file; /* NULL: the system's certificates */
+	const char *runner, *runner_key;
+	uint32_t runner_version, total_slots;
+	uint32_t starts_max;
+	const char *data_dir, *runtime_dir;
+	struct guardian *guardian;
+	const char *version; /* of this program */
+	const struct engine_events *events;
+	void *arg;
+};
+
+/* Opens the actor table and what belongs to it; does not connect. 0 or -errno with a sentence. */
+int engine_open(const struct engine_options *o, struct engine **ret, struct err *e);
+
+/* Connects, and keeps connecting. Failures come through events; 0, or -errno with a sentence for what no retry cures
+ * (a CA file that cannot be read: exit code 78). */
+int engine_serve(struct engine *g, struct err *e);
+
+/* NULL: registered. Else what it waits for, static text until the next changed(). */
+const char *engine_why_not(const struct engine *g);
+
+/* The end of each tick. True when more is left for the next turn. */
+bool engine_tick(struct engine *g);
+
+/* Announces stopping, lets the engine move the actors away, ends what is left inside timeout_ms; drained() once, later.
+ * engine_drain_now: SIGKILL to all workers. */
+void engine_drain(struct engine *g, int64_t timeout_ms, void (*drained)(void *arg), void *arg);
+void engine_drain_now(struct engine *g);
+
+void engine_close(struct engine *g, void (*closed)(void *arg), void *arg);
+
+/* NULL once closing. */
+struct actor_table *engine_actors(struct engine *g);
+void engine_metrics(const struct engine *g, struct buf *out);

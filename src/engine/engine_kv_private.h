@@ -1,0 +1,6 @@
+/* What engine_kv.c and engine_kv_call.c know of each other. */
+#pragma once
+
+#include "engine/engine_private.h"
+
+struct loop *engine_kv_loop(const struct engine_kv *kv);
