@@ -23,12 +23,6 @@ static int fail(const struct err *e)
 static int run(const struct config *c, struct err *e)
 {
 	int ready_fd = -1;
-	if (*config_get(c, CONFIG_ENGINE) != '\0') {
-		err_set(e, 1, EXIT_CODE_CONFIG,
-			"engine.endpoint: this version has no engine mode; unset RIVET_ENGINE, RIVET_ENDPOINT and "
-			"--engine to run in local mode");
-		return fail(e);
-	}
 	if (c->detach && detach(&ready_fd, e) < 0)
 		return fail(e);
 	int code = app_run(c, ready_fd, e);

@@ -6,6 +6,7 @@
 #include "app/config.h"
 
 #include "app/config_actor.h"
+#include "app/config_engine.h"
 #include "app/config_value.h"
 #include "base/map.h"
 #include "codec/json_field.h"
@@ -20,6 +21,7 @@
 #define DEFAULT_FILE "/etc/rivet-runnerd/rivet-runnerd.json"
 #define FILE_MAX ((size_t)4 * 1024 * 1024)
 #define TOKEN_MAX 4096
+#define ENGINE_SLOTS_MAX 4294967 /* it counts in thousandths, in 32 bits */
 
 const struct config_row config_rows[CONFIG_COUNT] = {
 #define CONFIG(id, key, option, letter, env, env2, type, preset, argument, prose) \
@@ -390,7 +392,7 @@ static int read_types(struct config *c, const struct command_line *cl, const jso
 					  .lines = lines,
 					  .envp = envp,
 					  .pass_env = cl->pass_env,
-					  .engine_mode = *config_get(c, CONFIG_ENGINE) != '\0'};
+					  .engine_mode = c->engine_mode};
 	const char *name;
 	json_t *settings;
 	struct actor_type *t;
@@ -511,9 +513,11 @@ static int type_value(struct config *c, enum config_id id, struct err *e)
 		c->engine_limits = choice == 1;
 		return rc;
 	case CONFIG_TYPE_COUNT:
-		rc = config_number(what, text, id == CONFIG_TOTAL_SLOTS ? 1 : 0, UINT32_MAX, &number, e);
-		if (id == CONFIG_STARTS_MAX)
-			c->starts_max = (uint32_t)number;
+		rc = config_number(what, text, id == CONFIG_TOTAL_SLOTS ? 1 : 0,
+				   id == CONFIG_TOTAL_SLOTS ? ENGINE_SLOTS_MAX : UINT32_MAX, &number, e);
+		*(id == CONFIG_STARTS_MAX    ? &c->starts_max
+		  : id == CONFIG_TOTAL_SLOTS ? &c->total_slots
+					     : &c->runner_version) = (uint32_t)number;
 		return rc;
 	case CONFIG_TYPE_DURATION:
 		rc = config_duration(what, text, false, &ms, e);
@@ -590,8 +594,7 @@ static int read_token(struct config *c, char *const *envp, struct err *e)
 static int check_whole(const struct config *c, struct err *e)
 {
 	const char *listen = config_get(c, CONFIG_LISTEN), *runtime_dir = config_get(c, CONFIG_RUNTIME_DIR);
-	if (c->token == NULL && !c->auth_none && *config_get(c, CONFIG_ENGINE) == '\0' &&
-	    !config_address_is_loopback(listen))
+	if (c->token == NULL && !c->auth_none && !c->engine_mode && !config_address_is_loopback(listen))
 		return err_set(e, EINVAL, EXIT_CODE_CONFIG,
 			       "listen: %s is reachable from other machines and no token is set; set RIVET_TOKEN or "
 			       "RIVET_TOKEN_FILE, or "
@@ -612,6 +615,8 @@ static int finish(struct config *c, char *const *envp, struct err *e)
 		rc = type_value(c, (enum config_id)i, e);
 	if (rc == 0)
 		rc = read_token(c, envp, e);
+	if (rc == 0)
+		rc = config_engine(c, e);
 	if (rc < 0)
 		return rc;
 	default_runtime_dir(c);
@@ -692,6 +697,7 @@ void config_free(struct config *c)
 	mem_free(c->types);
 	mem_free(c->notes);
 	config_strings_free(c->warnings);
+	config_engine_free(c);
 	config_strings_free(c->hosts);
 	config_strings_free(c->cors_origins);
 	if (c->token != NULL)

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "engine/engine_endpoint.h"
 #include "worker/actor_type.h"
 
 enum config_id {
@@ -56,7 +57,9 @@ struct config {
 	enum log_level log_level;
 	enum log_format log_format; /* auto is resolved */
 	bool auth_none, engine_limits;
-	uint32_t starts_max;
+	uint32_t starts_max, runner_version, total_slots;
+	bool engine_mode; /* engine.endpoint is set; endpoint is what it says */
+	struct engine_endpoint endpoint;
 	char **hosts;        /* NULL-terminated */
 	char **cors_origins; /* NULL-terminated, or NULL: the default rule */
 	char *token;         /* NULL: none; never printed */

@@ -3,5 +3,5 @@
 
 struct mode *mode_new(const struct mode_options *o)
 {
-	return mode_local_new(o);
+	return o->config->engine_mode ? mode_engine_new(o) : mode_local_new(o);
 }

@@ -108,5 +108,6 @@ struct mode {
 
 /* The mode the configuration asks for; never fails. */
 struct mode *mode_new(const struct mode_options *o);
-/* mode_local.c */
+/* mode_local.c, mode_engine.c */
 struct mode *mode_local_new(const struct mode_options *o);
+struct mode *mode_engine_new(const struct mode_options *o);

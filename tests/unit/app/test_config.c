@@ -235,9 +235,58 @@ static void test_addresses(void **state)
 	assert_false(config_address_is_loopback("[::]:1"));
 }
 
+static void test_engine(void **state)
+{
+	struct config c;
+	struct err e;
+	(void)state;
+	assert_int_equal(
+	    load(&c, WORDS("--foreground", "--engine", "https://staging:s3cret@engine.example/x"), NULL, &e), 0);
+	assert_true(c.engine_mode && c.endpoint.tls);
+	assert_string_equal(config_get(&c, CONFIG_NAMESPACE), "staging");
+	assert_string_equal(c.token, "s3cret");
+	assert_int_equal(c.total_slots, 1000);
+	assert_int_equal(c.runner_version, 1);
+	config_free(&c);
+	assert_int_equal(load(&c,
+			      WORDS("-f", "-e", "http://h:1", "--total-slots", "4294967", "--runner-version",
+				    "4294967295", "-l", "127.0.0.1:1"),
+			      NULL, &e),
+			 0);
+	assert_int_equal(c.total_slots, 4294967);
+	assert_non_null(strstr(c.warnings[0], "listen has no effect"));
+	config_free(&c);
+	/* Beyond loopback without a token: it is not listened on. */
+	assert_int_equal(load(&c, WORDS("-f", "-e", "http://h:1", "-l", "0.0.0.0:1"), NULL, &e), 0);
+	config_free(&c);
+}
+
+static void test_engine_refusals(void **state)
+{
+	(void)state;
+	refused(WORDS("-e", "ftp://x"), NULL, EXIT_CODE_CONFIG, "engine.endpoint");
+	refused(WORDS("-e", "http://h", "--total-slots", "4294968"), NULL, EXIT_CODE_CONFIG, "total_slots");
+	refused(WORDS("-e", "http://h", "--total-slots", "0"), NULL, EXIT_CODE_CONFIG, "total_slots");
+	refused(WORDS("-e", "http://h", "--runner-version", "4294967296"), NULL, EXIT_CODE_CONFIG, "version");
+	refused(WORDS("-e", "http://a@h", "-n", "b"), NULL, EXIT_CODE_CONFIG, "say it once");
+	refused(WORDS("-e", "http://a:one@h"), WORDS("RIVET_TOKEN=two"), EXIT_CODE_CONFIG, "say it once");
+	refused(WORDS("-e", "http://h"), WORDS("RIVET_TOKEN=a/b"), EXIT_CODE_CONFIG, "token");
+	refused(WORDS("-e", "http://h", "--runner", "\xff"), NULL, EXIT_CODE_CONFIG, "UTF-8");
+	write_file("{\"engine\": {\"endpoint\": \"http://h\"}, \"actors\": {\"a\": {\"command\": [\"/bin/true\"], "
+		   "\"start_timeout\": \"26s\"}}}");
+	refused(WORDS("--config", file_path), NULL, EXIT_CODE_CONFIG, "start_timeout");
+	unlink(file_path);
+	write_file("{\"engine\": {\"endpoint\": \"http://h\"}, \"actors\": {\"a\": {\"command\": [\"/bin/true\"], "
+		   "\"request_timeout\": \"291s\"}}}");
+	refused(WORDS("--config", file_path), NULL, EXIT_CODE_CONFIG, "request_timeout");
+	unlink(file_path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_engine),
+	    cmocka_unit_test(test_engine_refusals),
 	    cmocka_unit_test(test_defaults),
 	    cmocka_unit_test(test_precedence),
 	    cmocka_unit_test(test_actor_of_the_command_line),
