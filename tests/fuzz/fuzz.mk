@@ -14,7 +14,7 @@ FUZZ_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_CFLAGS = -std=gnu17 -D_GNU_SOURCE -Isrc -Itests $(PKG_CFLAGS) -O1 -g -fno-omit-frame-pointer -MMD -MP \
 	$(FUZZ_SANITIZE) -fsanitize=fuzzer-no-link
 
-.PHONY: fuzz test-corpus
+.PHONY: fuzz fuzz-all test-corpus
 
 $(BUILD)/fuzz/obj/%.o: %.c
 	$(call say,FUZZCC,$<)
@@ -37,7 +37,10 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # Finds are kept in $(BUILD)/fuzz/found; those worth keeping for good are copied to tests/fuzz/corpus by hand.
-fuzz: $(FUZZ_BIN)
+fuzz: deps-lint
+	@$(MAKE) --no-print-directory fuzz-all
+
+fuzz-all: $(FUZZ_BIN)
 	$(Q)set -e; for name in $(FUZZ_NAMES); do \
 		echo "fuzz_$$name: $(FUZZ_SECONDS) s"; \
 		mkdir -p $(BUILD)/fuzz/found/$$name; \
