@@ -40,6 +40,7 @@ int main(int argc, char **argv)
 	struct buf out;
 	buf_init(&out, (size_t)1024 * 1024);
 	int code = EXIT_CODE_OK;
+	detach_fill_stdio();
 	if (config_load(&c, argc, argv, environ, &e) < 0) {
 		code = fail(&e);
 	} else if (c.mode == CONFIG_HELP) {

@@ -178,6 +178,13 @@ static int open_log(struct app *a, struct err *e)
 	return 0;
 }
 
+static void on_usr2(void *arg, int signo)
+{
+	(void)arg;
+	(void)signo;
+	LOG_PLAIN(WARN, "SIGUSR2: replacing the running program is not offered yet; restart the daemon instead");
+}
+
 static void on_hup(void *arg, int signo)
 {
 	struct app *a = CAST(struct app, arg, APP_MAGIC);
@@ -299,7 +306,8 @@ static int open_loop(struct app *a, struct err *e)
 	loop_on_tick(a->loop, on_tick, a);
 	if ((r = loop_on_signal(a->loop, SIGTERM, on_stop_signal, a)) < 0 ||
 	    (r = loop_on_signal(a->loop, SIGINT, on_stop_signal, a)) < 0 ||
-	    (r = loop_on_signal(a->loop, SIGHUP, on_hup, a)) < 0 || (r = proc_reaper_start(a->loop)) < 0)
+	    (r = loop_on_signal(a->loop, SIGHUP, on_hup, a)) < 0 ||
+	    (r = loop_on_signal(a->loop, SIGUSR2, on_usr2, a)) < 0 || (r = proc_reaper_start(a->loop)) < 0)
 		return err_set(e, -r, EXIT_CODE_FAILED, "cannot watch signals: %s", strerror(-r));
 	return guardian_watch(a->guardian, a->loop, on_guardian_lost, a);
 }
@@ -412,6 +420,9 @@ int app_run(const struct config *c, int ready_fd, struct err *e)
 	(void)mallopt(M_ARENA_MAX, 2); /* memory freed on one thread serves the other */
 	notify_begin();
 	umask(077);
+	sigset_t none; /* a mask inherited from whoever started us would hold back TERM and CHLD */
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	log_keep(LIMIT_LOG_KEPT_BYTES);
 	raise_descriptor_limit();
 	int r = open_log(&a, e);

@@ -85,3 +85,13 @@ void detach_failed(int ready_fd, const struct err *e)
 	snprintf(m.text, sizeof(m.text), "%s", e->text);
 	send_message(ready_fd, &m);
 }
+
+void detach_fill_stdio(void)
+{
+	int fd;
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd < STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}

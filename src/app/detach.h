@@ -11,3 +11,7 @@ int detach(int *ret_ready_fd, struct err *e);
 void detach_ready(int ready_fd);
 /* ... or why not. */
 void detach_failed(int ready_fd, const struct err *e);
+
+/* Opens those of the descriptors 0 to 2 that are closed on /dev/null: else whatever is opened next would be taken for
+ * them, and the log written into it. Before anything else is opened. */
+void detach_fill_stdio(void);

@@ -536,6 +536,45 @@ def test_second_term_goes_straight_to_sigkill(probe, trace):
     wait_for(lambda: not daemon.worker_processes(), 3, "end of the workers")
 
 
+def test_usr2_is_reserved_and_ends_nothing(probe):
+    daemon = probe()
+    made = daemon.create("probe", "k")
+    pid = made.get("/pid").text
+    daemon.send_signal(signal.SIGUSR2)
+    daemon.wait_log(lambda record: "SIGUSR2" in record["msg"])
+    assert made.get("/pid").text == pid
+
+
+def test_blocked_and_ignored_signals_are_not_inherited(probe):
+    numbers = {signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        daemon = probe()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    made = daemon.create("probe", "k")
+    made.get("/pid")
+    os.kill(daemon.workers()[0], signal.SIGKILL)
+    daemon.wait_log(lambda record: record["msg"] == "actor ended unasked")
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("closed", [(0, 1, 2), (0,), (1, 2)])
+def test_closed_standard_descriptors_stay_nobodys(tmp_path, closed):
+    """Else the log would be written into whatever was opened in their place."""
+    process = subprocess.Popen([BINARY, "-f", "-l", "127.0.0.1:0", "-d", str(tmp_path / "d"), "--log-file",
+                                str(tmp_path / "log"), "--runtime-dir", str(tmp_path / "r")], env=clean_env(),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               preexec_fn=lambda: [os.close(number) for number in closed])
+    wait_for(lambda: (tmp_path / "log").exists() and '"ready"' in (tmp_path / "log").read_text(), what="readiness")
+    places = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+    process.terminate()
+    assert process.wait(30 * SCALE) == 0
+    assert places == ["/dev/null"] * 3
+
+
 def test_drain_right_after_a_create(probe):
     daemon = probe()
     for number in range(15):
