@@ -130,23 +130,26 @@ static void on_alarm_done(void *arg, bool ok, const char *why)
 	actor_table_ready(a->table, a);
 }
 
-static void on_exchange_over(void *arg, bool websocket)
+static void on_exchange_over(void *arg, enum place_use use)
 {
 	struct actor *a = CAST(struct actor, arg, ACTOR_MAGIC);
-	CHECK(a->in_flight > 0 && (!websocket || a->websockets > 0));
+	CHECK(a->in_flight > 0 && (use == PLACE_REQUEST || a->websockets > 0));
+	CHECK(use != PLACE_SOCKET_SLEEPS || a->sleepers > 0);
 	a->in_flight--;
-	if (websocket)
-		a->websockets--;
+	a->websockets -= use != PLACE_REQUEST;
+	a->sleepers -= use == PLACE_SOCKET_SLEEPS;
 	if (a->n_waiting > 0)
 		actor_table_ready(a->table, a);
 	actor_awake_look(a);
 }
 
-static void on_websocket_open(void *arg)
+static void on_websocket_open(void *arg, enum place_use use)
 {
 	struct actor *a = CAST(struct actor, arg, ACTOR_MAGIC);
 	CHECK(a->websockets < a->in_flight);
 	a->websockets++;
+	a->sleepers += use == PLACE_SOCKET_SLEEPS;
+	actor_awake_look(a);
 	if (a->n_waiting > 0)
 		actor_table_ready(a->table, a);
 }

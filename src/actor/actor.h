@@ -59,6 +59,7 @@ struct actor {
 	uint32_t n_waiting;
 	uint32_t in_flight;  /* forwarded and not over, WebSockets included */
 	uint32_t websockets; /* of these, open */
+	uint32_t sleepers;   /* of those, whose client outlives the worker */
 
 	struct list idle; /* in kind->idle while idle */
 	int64_t idle_since_mono_ms;

@@ -27,7 +27,7 @@ static int64_t now_of(const struct actor *a)
 
 static bool is_idle(const struct actor *a)
 {
-	return a->state == LIFE_RUNNING && a->in_flight == 0 && a->n_waiting == 0 && !a->alarm_calling &&
+	return a->state == LIFE_RUNNING && a->in_flight == a->sleepers && a->n_waiting == 0 && !a->alarm_calling &&
 	       a->n_leases == 0;
 }
 

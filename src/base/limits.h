@@ -98,6 +98,10 @@
 	 1024) /* on the way to an engine: the largest answer and more; encrypted, it must fit the stream's bound */
 #define LIMIT_RESOLVES 8 /* threads in the name service; it gives up by itself after half a minute */
 
+/* Hibernating WebSockets. */
+#define LIMIT_HIBERNATION_WAITING_BYTES (1024 * 1024) /* messages for no worker yet; then the client is not read */
+#define LIMIT_HIBERNATION_DEPARTED 4096 /* clients that left while their actor slept; more are not reported */
+
 /* Tunnel of an engine. An engine takes no stop for one client, so what cannot be passed on waits here. */
 #define LIMIT_TUNNEL_FLOWS LIMIT_EXCHANGES
 #define LIMIT_TUNNEL_BYTES (256 * 1024 * 1024)      /* bodies and messages of all actors */

@@ -333,6 +333,11 @@ bool http_client_raw(struct http_client *c, struct slice s)
 	return stream_queued(c->stream) <= LIMIT_STREAM_QUEUE_HIGH;
 }
 
+size_t http_client_queued(const struct http_client *c)
+{
+	return stream_queued(c->stream);
+}
+
 void http_client_raw_shutdown(struct http_client *c)
 {
 	stream_shutdown(c->stream);

@@ -46,6 +46,8 @@ bool http_client_body(struct http_client *c, struct slice s, bool fin);
 void http_client_pause(struct http_client *c, bool stop);
 /* Raw bytes after a 101. True: go on. */
 bool http_client_raw(struct http_client *c, struct slice s);
+/* Bytes given to it that the kernel has not taken. */
+size_t http_client_queued(const struct http_client *c);
 /* Half-closes an upgraded connection after what is queued. */
 void http_client_raw_shutdown(struct http_client *c);
 

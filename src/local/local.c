@@ -4,7 +4,7 @@
  * A request is judged by the rules of access, parsed into a route, and given
  * to the API, the gateway or the WebSocket gateway, whose struct (starting
  * with struct local_request) then hangs on the connection. */
-#include "local/local_private.h"
+#include "local/local_hibernation.h"
 
 #include "base/log.h"
 #include "traffic/answer.h"
@@ -52,6 +52,18 @@ void local_request_init(struct local_request *r, const struct local_request_ops 
 	r->wants_cors = origin == NULL || local_access_cors(&l->access, origin->value);
 	r->origin = origin != NULL && r->wants_cors ? slice_dup(origin->value) : NULL;
 	http_conn_set_user(c, r);
+}
+
+void local_request_move(struct local_request *to, struct local_request *from, const struct local_request_ops *ops)
+{
+	*to = *from;
+	to->ops = ops;
+	list_init(&to->node);
+	list_push_back(&to->local->requests, &to->node);
+	http_conn_set_user(to->conn, to);
+	from->conn = NULL;
+	from->origin = NULL;
+	list_remove(&from->node);
 }
 
 void local_request_done(struct local_request *r)
@@ -227,6 +239,7 @@ int local_open(const struct local_options *o, struct local **ret, struct err *e)
 	l->started_wall_ms = clock_wall_ms();
 	snprintf(l->id, sizeof(l->id), "%s", actor_id_new().text);
 	list_init(&l->requests);
+	map_init(&l->sleepers, LIMIT_EXCHANGES);
 	buf_init(&l->scratch, SCRATCH_MAX);
 	loop_task_init(&l->finish, on_finish, l);
 	while (o->types[n_types] != NULL)
@@ -333,6 +346,7 @@ void local_drain(struct local *l, int64_t timeout_ms, void (*drained)(void *arg)
 	l->drained = drained;
 	l->drained_arg = arg;
 	local_alarm_stop(l->alarm);
+	local_hibernation_drain(l);
 	http_server_drain(l->server);
 	local_driver_drain(l->driver, timeout_ms);
 	loop_post(l->o.loop, &l->finish); /* the tick looks whether anything was there at all */
@@ -365,6 +379,7 @@ static void on_finish(void *arg)
 	void *closed_arg = l->closed_arg;
 	loop_cancel(&l->finish);
 	local_alarm_free(l->alarm);
+	map_done(&l->sleepers);
 	buf_done(&l->scratch);
 	mem_free(l->warned);
 	l->magic = 0;
@@ -377,6 +392,7 @@ void local_close(struct local *l, void (*closed)(void *arg), void *arg)
 	l->closed = closed;
 	l->closed_arg = arg;
 	local_alarm_stop(l->alarm);
+	local_hibernation_drain(l);
 	l->parts_open = 1;
 	if (l->listener != NULL) {
 		l->parts_open += 2;

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "codec/json_field.h"
+#include "local/local_hibernation.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -347,6 +348,7 @@ static void on_destroyed(struct store_job *job)
 		LOG(INFO, "actor destroyed", LOG_STR("actor_id", a->rec.id), LOG_STR("actor_name", a->rec.name));
 		a->state = LA_DESTROYED;
 		forget_key(a);
+		local_hibernation_destroyed(a->d->l, a->rec.id);
 		refuse_waiting(a, 404, "actor", "not_found", NULL, 0);
 	} else {
 		a->rec.destroy_ts = 0;
@@ -565,6 +567,7 @@ static void on_running(struct local_actor *a)
 {
 	int64_t now = clock_wall_ms();
 	restart_up(&a->restart, loop_mono_ms(a->d->l->o.loop));
+	local_hibernation_running(a->d->l, a->rec.id);
 	a->rec.connectable_ts = now;
 	if (a->rec.start_ts == 0)
 		a->rec.start_ts = now;

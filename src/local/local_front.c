@@ -40,6 +40,8 @@ static void fill_exchange(struct exchange *x, struct local *l, struct http_conn 
 	x->no_body = h->framing == HTTP_FRAMING_NONE;
 	x->begun_mono_ms = loop_mono_ms(l->o.loop);
 	snprintf(x->request_id, sizeof(x->request_id), "%s", actor_id_new().text);
+	if (x->kind == EXCHANGE_WEBSOCKET)
+		snprintf(x->connection_id, sizeof(x->connection_id), "%s", actor_id_new().text);
 	x->forwarded_for = mem_strdup(http_conn_peer(c));
 	x->forwarded_proto = mem_strdup("http");
 	x->forwarded_host = host == NULL ? NULL : slice_dup(host->value);

@@ -34,6 +34,8 @@ struct local {
 	struct buf scratch; /* head fields of the answer at hand */
 	struct loop_task finish;
 	struct list requests; /* struct local_request: gateway requests and API calls under way */
+	struct map sleepers;  /* of local_hibernation.c, by actor */
+	size_t n_departed;    /* of these, whose clients left */
 	void (*drained)(void *arg);
 	void *drained_arg;
 	int parts_open; /* while closing */
@@ -63,6 +65,8 @@ struct local_request {
 /* Fills the common part and hangs it on the connection. */
 void local_request_init(struct local_request *r, const struct local_request_ops *ops, struct local *l,
 			struct http_conn *c, const struct http_head *h);
+/* Another struct takes its place. */
+void local_request_move(struct local_request *to, struct local_request *from, const struct local_request_ops *ops);
 /* Takes it off the connection and frees the common part (not r). */
 void local_request_done(struct local_request *r);
 

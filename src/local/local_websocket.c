@@ -5,7 +5,7 @@
  * ours goes in between frames and never into one. Routing and start failures
  * are a 101 followed by a close, because a browser shows a refused handshake
  * to nobody; a worker's own refusal is passed on as it is. */
-#include "local/local_front.h"
+#include "local/local_hibernation.h"
 
 #include <stdio.h>
 
@@ -121,6 +121,8 @@ static void accept_upgrade(struct local_front *f, const struct http_head *h)
 	f->tracker = mem_zalloc(sizeof(*f->tracker));
 	ws_tracker_init(f->tracker, false);
 	http_conn_upgrade(f->r.conn, fields);
+	if (f->x->hibernates)
+		local_hibernation_take(f, h);
 }
 
 static void on_head(void *end, struct exchange *x, const struct http_head *h)

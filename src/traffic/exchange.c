@@ -91,6 +91,13 @@ bool exchange_joined(const struct exchange *x)
 	return x->ends[EXCHANGE_BACK].ops != NULL;
 }
 
+void exchange_give_front(struct exchange *x, const struct exchange_ops *ops, void *arg)
+{
+	check_end(x, EXCHANGE_FRONT);
+	x->ends[EXCHANGE_FRONT].ops = ops;
+	x->ends[EXCHANGE_FRONT].arg = arg;
+}
+
 /* Whether an op of side `to` may and can be called now, for side `from`. */
 static bool reaches(const struct exchange *x, enum exchange_side from, enum exchange_side to)
 {
@@ -146,11 +153,21 @@ bool exchange_stopped(const struct exchange *x, enum exchange_side side)
 	return x->ends[side].stopped;
 }
 
+size_t exchange_unwritten(const struct exchange *x)
+{
+	CHECK(x->magic == EXCHANGE_MAGIC);
+	const struct exchange_ops *ops = x->ends[EXCHANGE_BACK].ops;
+	if (!x->ends[EXCHANGE_BACK].here || ops->unwritten == NULL)
+		return x->unwritten;
+	return ops->unwritten(x->ends[EXCHANGE_BACK].arg, x);
+}
+
 void exchange_leave(struct exchange *x, enum exchange_side side, enum exchange_why why)
 {
 	enum exchange_side to = other_side(side);
 	bool tell = reaches(x, side, to);
 	CHECK(!x->ends[side].calling);
+	x->unwritten = exchange_unwritten(x);
 	x->ends[side].here = false;
 	x->ends[side].stopped = false; /* what is still pushed this way is dropped, not waited for */
 	if (tell) {

@@ -43,6 +43,8 @@ struct exchange_ops {
 	void (*go)(void *end, struct exchange *x);
 	/* The other end has left. The end must leave too, at once or when it has flushed what it has. */
 	void (*over)(void *end, struct exchange *x, enum exchange_why why);
+	/* Of a back end, NULL: none ever. How many bytes of data() its peer's socket has not taken. */
+	size_t (*unwritten)(void *end, const struct exchange *x);
 };
 
 /* Why nothing was executed: what the client is told. */
@@ -63,6 +65,10 @@ struct exchange {
 	char *target;       /* what the worker gets: gateway prefix and routing pairs removed */
 	char *subprotocols; /* WebSocket: what is offered to the worker; NULL: none */
 	char request_id[64];
+	/* WebSocket: names the client's connection, the same each time it is opened to a worker; "" none. */
+	char connection_id[40];
+	bool reopens;    /* WebSocket: the client is connected already, an earlier worker had accepted it */
+	bool hibernates; /* WebSocket: the worker agreed, with its 101, that the client outlives it */
 	char *forwarded_for, *forwarded_proto, *forwarded_host; /* NULL in engine mode */
 	char *lifecycle; /* "start", "alarm", "stop": this is a call of the daemon itself; else NULL */
 	char *method;    /* upper case */
@@ -73,6 +79,8 @@ struct exchange {
 	bool no_body; /* nothing follows the head */
 	int64_t begun_mono_ms;
 	struct exchange_refusal refusal;
+	const char *stop_reason; /* EXCHANGE_STOPPED: why the actor is stopped, static; NULL: not known */
+	size_t unwritten;        /* once the back has left */
 	struct list waiting;
 	void (*dropped)(void *holder, struct exchange *x);
 	void *holder;
@@ -97,6 +105,9 @@ void exchange_join(struct exchange *x, const struct exchange_ops *ops, void *arg
 /* Whether a back end ever joined; stays true when it has left. */
 bool exchange_joined(const struct exchange *x);
 
+/* The front is somebody else from now on. Also from inside an op of the front. */
+void exchange_give_front(struct exchange *x, const struct exchange_ops *ops, void *arg);
+
 /* Calls of end `from`, delivered to the other end (nothing happens when it has left). */
 void exchange_head(struct exchange *x, const struct http_head *h); /* back to front */
 void exchange_data(struct exchange *x, enum exchange_side from, struct slice s, bool fin);
@@ -106,6 +117,10 @@ void exchange_data(struct exchange *x, enum exchange_side from, struct slice s, 
 void exchange_stop(struct exchange *x, enum exchange_side side);
 void exchange_go(struct exchange *x, enum exchange_side side);
 bool exchange_stopped(const struct exchange *x, enum exchange_side side);
+
+/* How many of the bytes the front pushed were not written to the worker's socket: so far, or ever once the back has
+ * left. */
+size_t exchange_unwritten(const struct exchange *x);
 
 /* The end goes; the other end's over(why) is called (or, with no back yet, the holder's dropped(), which takes x out of
  * its list). Not from inside an op that the other end's call runs, but for over(). x may be freed on return. */

@@ -105,7 +105,8 @@ static void on_body(void *arg, struct slice s)
 static void on_writable(void *arg)
 {
 	struct worker_conn *c = conn_of(arg);
-	if (c->x != NULL)
+	bool ending = c->ws != NULL && (c->ws->farewell || c->ws->worker_ended);
+	if (c->x != NULL && !ending)
 		exchange_go(c->x, EXCHANGE_BACK);
 }
 

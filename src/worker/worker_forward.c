@@ -20,13 +20,20 @@ static struct exchange *let_go(struct worker_conn *c)
 	struct place *pl = TAKE(c->place);
 	timer_disarm(&c->timer);
 	loop_cancel(&c->fault);
-	worker_place_exchange_over(pl, c->ws != NULL);
+	pl->n_farewells -= c->ws != NULL && c->ws->farewell;
+	worker_place_exchange_over(pl, c->ws == NULL ? PLACE_REQUEST : c->ws->use);
 	return x;
 }
 
 static void leave(struct worker_conn *c, enum exchange_why why)
 {
 	exchange_leave(let_go(c), EXCHANGE_BACK, why);
+}
+
+static void leave_stopped(struct worker_conn *c)
+{
+	c->x->stop_reason = c->place->stop_reason;
+	leave(c, EXCHANGE_STOPPED);
 }
 
 static void leave_malformed(struct worker_conn *c, const char *how)
@@ -47,16 +54,18 @@ static void leave_broken(struct worker_conn *c, uint8_t outcome, const char *who
 	leave(c, EXCHANGE_MALFORMED);
 }
 
-/* A close frame for the worker, unless the client's has passed or a frame is half passed. */
-static void close_towards_worker(struct worker_conn *c, unsigned code, struct slice reason)
+/* A close frame for the worker, unless the client's has passed or a frame is half passed. Returns its length. */
+static size_t close_towards_worker(struct worker_conn *c, unsigned code, struct slice reason)
 {
 	struct buf b;
-	if (c->ws->from_client.close_seen || !ws_tracker_at_boundary(&c->ws->from_client))
-		return;
+	if (c->ws->farewell || c->ws->from_client.close_seen || !ws_tracker_at_boundary(&c->ws->from_client))
+		return 0;
 	buf_init(&b, 256);
 	ws_put_close(&b, code, reason, true);
+	size_t n = buf_len(&b);
 	(void)http_client_raw(c->client, buf_slice(&b));
 	buf_done(&b);
+	return n;
 }
 
 /* A WebSocket's end on the worker's side, with whatever is still queued for it. */
@@ -71,6 +80,7 @@ static void finish_socket(struct worker_conn *c)
 static void forward_frames(struct worker_conn *c, struct slice s)
 {
 	size_t good = 0;
+	CHECK(!c->ws->farewell); /* it was stopped */
 	int r = ws_tracker_feed(&c->ws->from_client, s, &good);
 	if (good > 0 && !http_client_raw(c->client, slice_head(s, good)))
 		exchange_stop(c->x, EXCHANGE_BACK);
@@ -105,7 +115,7 @@ static void on_front_over(void *end, struct exchange *x, enum exchange_why why)
 	bool open = c->state == CONN_WS;
 	/* The client is lost: the engine's words for that. */
 	if (open && why == EXCHANGE_GONE)
-		close_towards_worker(c, WS_CLOSE_ERROR, SLICE_LIT("ws.downstream_closed"));
+		(void)close_towards_worker(c, WS_CLOSE_ERROR, SLICE_LIT("ws.downstream_closed"));
 	(void)let_go(c);
 	exchange_leave(x, EXCHANGE_BACK, EXCHANGE_DONE);
 	if (open)
@@ -114,7 +124,16 @@ static void on_front_over(void *end, struct exchange *x, enum exchange_why why)
 		worker_conn_close(c);
 }
 
-static const struct exchange_ops back_ops = {.data = on_data, .go = on_go, .over = on_front_over};
+static size_t on_unwritten(void *end, const struct exchange *x)
+{
+	const struct worker_conn *c = CAST(struct worker_conn, end, WORKER_CONN_MAGIC);
+	size_t queued = http_client_queued(c->client), own = c->ws == NULL ? 0 : c->ws->farewell_bytes;
+	(void)x;
+	return queued > own ? queued - own : 0;
+}
+
+static const struct exchange_ops back_ops = {
+    .data = on_data, .go = on_go, .over = on_front_over, .unwritten = on_unwritten};
 
 /* ---- beginning ---- */
 
@@ -128,7 +147,7 @@ static void take_conn(struct worker_conn *c, struct place *pl, struct exchange *
 		worker_conn_release(c, true);
 		exchange_refuse(x, 431, "guard", "request_too_large",
 				mem_strdup("the request's head is too large for the worker"), 0);
-		worker_place_exchange_over(pl, false);
+		worker_place_exchange_over(pl, PLACE_REQUEST);
 		return;
 	}
 	c->state = CONN_HTTP;
@@ -148,20 +167,20 @@ static void on_dropped(void *holder, struct exchange *x)
 	struct place *pl = CAST(struct place, holder, WORKER_PLACE_MAGIC);
 	list_remove(&x->waiting);
 	pl->worker->n_waiting--;
-	worker_place_exchange_over(pl, false);
+	worker_place_exchange_over(pl, PLACE_REQUEST);
 }
 
 static void on_late_dropped(void *holder, struct exchange *x)
 {
 	list_remove(&x->waiting);
-	worker_place_exchange_over(CAST(struct place, holder, WORKER_PLACE_MAGIC), false);
+	worker_place_exchange_over(CAST(struct place, holder, WORKER_PLACE_MAGIC), PLACE_REQUEST);
 }
 
 void worker_forward_refuse(struct place *pl, struct exchange *x, unsigned status, const char *group, const char *code,
 			   const char *why)
 {
 	exchange_refuse(x, status, group, code, why == NULL ? NULL : mem_strdup(why), status == 503 ? 1 : 0);
-	worker_place_exchange_over(pl, false);
+	worker_place_exchange_over(pl, PLACE_REQUEST);
 }
 
 /* Called from inside front ends: whatever comes of it comes from the tick. */
@@ -214,6 +233,18 @@ static void pause_if_full(struct worker_conn *c)
 		http_client_pause(c->client, true);
 }
 
+static void open_socket(struct worker_conn *c, const struct http_head *h)
+{
+	const struct http_field *sleeps = http_head_get(h, HTTP_F_X_RIVET_HIBERNATE);
+	c->x->hibernates = sleeps != NULL && slice_is_nocase(sleeps->value, "true");
+	c->state = CONN_WS;
+	c->ws = mem_zalloc(sizeof(*c->ws));
+	c->ws->use = c->x->hibernates ? PLACE_SOCKET_SLEEPS : PLACE_SOCKET;
+	ws_tracker_init(&c->ws->from_client, true);
+	ws_tracker_init(&c->ws->from_worker, false);
+	worker_place_socket_open(c->place, c->ws->use);
+}
+
 void worker_forward_head(struct worker_conn *c, const struct http_head *h)
 {
 	const char *fault = h->upgrade ? upgrade_fault(c, h) : NULL;
@@ -224,13 +255,8 @@ void worker_forward_head(struct worker_conn *c, const struct http_head *h)
 	}
 	timer_disarm(&c->timer);
 	c->answered = true;
-	if (h->upgrade) {
-		c->state = CONN_WS;
-		c->ws = mem_zalloc(sizeof(*c->ws));
-		ws_tracker_init(&c->ws->from_client, true);
-		ws_tracker_init(&c->ws->from_worker, false);
-		worker_place_socket_open(c->place);
-	}
+	if (h->upgrade)
+		open_socket(c, h);
 	exchange_head(c->x, h);
 	pause_if_full(c);
 	/* Opened while the actor was told to stop. */
@@ -266,9 +292,32 @@ static bool between_frames(const struct worker_ws *ws)
 
 static void stop_socket(struct worker_conn *c)
 {
-	close_towards_worker(c, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"));
-	leave(c, EXCHANGE_STOPPED);
+	(void)close_towards_worker(c, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"));
+	leave_stopped(c);
 	worker_conn_linger(c);
+}
+
+/* Its client stays and is told nothing. What the worker was sent it may read still, and answer, before its stop call;
+ * what comes now is for the next one. */
+static void begin_farewell(struct worker_conn *c)
+{
+	exchange_stop(c->x, EXCHANGE_BACK);
+	c->ws->farewell_bytes = close_towards_worker(c, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"));
+	c->ws->farewell = true;
+	c->place->n_farewells++;
+	http_client_pause(c->client, false);
+	timer_arm(&c->timer, WORKER_GOODBYE_MS);
+}
+
+/* Nothing more of it is written to this worker. */
+static void end_farewell(struct worker_conn *c)
+{
+	bool whole = http_client_queued(c->client) == 0;
+	leave_stopped(c);
+	if (whole)
+		finish_socket(c);
+	else
+		worker_conn_close(c);
 }
 
 /* How many bytes at the front of s belong to the frame at hand. */
@@ -285,12 +334,12 @@ void worker_forward_raw(struct worker_conn *c, struct slice s)
 	for (size_t at = 0, good = 0; at < s.n && r == 0 && !t->close_seen; at += good) {
 		struct slice part = slice_from(s, at);
 		if (c->ws->stopping) {
-			if (ws_tracker_at_boundary(t))
+			if (ws_tracker_at_boundary(t) && !c->ws->farewell)
 				break;
 			part = slice_head(part, rest_of_frame(t, part));
 		}
 		r = ws_tracker_feed(t, part, &good);
-		if (good > 0)
+		if (good > 0 && !(c->ws->farewell && t->close_seen)) /* the answer to ours is not for the client */
 			exchange_data(c->x, EXCHANGE_BACK, slice_head(part, good), false);
 		if (good < part.n)
 			break;
@@ -301,6 +350,11 @@ void worker_forward_raw(struct worker_conn *c, struct slice s)
 	} else if (t->close_seen && c->ws->from_client.close_seen) {
 		leave(c, EXCHANGE_DONE);
 		finish_socket(c);
+	} else if (c->ws->farewell) {
+		if (t->close_seen)
+			end_farewell(c);
+		else
+			pause_if_full(c);
 	} else if (c->ws->stopping && between_frames(c->ws)) {
 		stop_socket(c);
 	} else {
@@ -316,13 +370,14 @@ void worker_forward_raw_eof(struct worker_conn *c)
 		leave(c, EXCHANGE_DONE);
 		finish_socket(c);
 	} else if (ws->stopping || w->asked) {
-		leave(c, EXCHANGE_STOPPED);
+		leave_stopped(c);
 		worker_conn_close(c);
 	} else if (w->state >= WORKER_EXITED) {
 		leave(c, EXCHANGE_CRASHED);
 		worker_conn_close(c);
 	} else {
 		ws->worker_ended = true;
+		exchange_stop(c->x, EXCHANGE_BACK); /* what still comes is for the next worker, if there is one */
 		timer_arm(&c->timer, WORKER_FAREWELL_MS);
 	}
 	if (w->state == WORKER_EXITED)
@@ -342,8 +397,8 @@ void worker_forward_fault(struct worker_conn *c)
 		leave(c, EXCHANGE_DONE);
 		finish_socket(c);
 	} else if (c->place->state != PLACE_LOADED && !ws->stopping) {
-		worker_forward_stop_sockets(c->worker, c->place);
-	} else if (ws->stopping && between_frames(ws)) {
+		worker_forward_stop_sockets(c->worker, c->place, true);
+	} else if (ws->stopping && !ws->farewell && between_frames(ws)) {
 		stop_socket(c);
 	}
 }
@@ -357,6 +412,8 @@ void worker_forward_timeout(struct worker_conn *c)
 	if (c->ws == NULL) {
 		leave(c, EXCHANGE_TIMEOUT);
 		worker_conn_close(c);
+	} else if (c->ws->farewell) {
+		end_farewell(c);
 	} else if (c->ws->stopping) {
 		stop_socket(c);
 	} else {
@@ -370,19 +427,33 @@ static struct worker_conn *conn_at(struct list *node)
 	return CONTAINER_OF(node, struct worker_conn, node);
 }
 
-void worker_forward_stop_sockets(struct worker *w, struct place *pl)
+static void stop_one(struct worker_conn *c, bool now)
 {
-	LIST_FOR (&w->busy, node) {
-		struct worker_conn *c = conn_at(node);
-		if (c->state != CONN_WS || c->place != pl || c->ws->stopping)
-			continue;
+	bool sleeps = c->ws->use == PLACE_SOCKET_SLEEPS;
+	if (sleeps && now) {
+		end_farewell(c);
+	} else if (c->ws->stopping) {
+		return;
+	} else if (sleeps) {
+		c->ws->stopping = true;
+		begin_farewell(c);
+	} else {
 		c->ws->stopping = true;
 		if (between_frames(c->ws)) {
 			stop_socket(c);
-		} else {
-			http_client_pause(c->client, false); /* the rest of a frame is worth a moment of the bound */
-			timer_arm(&c->timer, WORKER_BOUNDARY_MS);
+			return;
 		}
+		http_client_pause(c->client, false); /* the rest of a frame is worth a moment of the bound */
+		timer_arm(&c->timer, WORKER_BOUNDARY_MS);
+	}
+}
+
+void worker_forward_stop_sockets(struct worker *w, struct place *pl, bool now)
+{
+	LIST_FOR (&w->busy, node) {
+		struct worker_conn *c = conn_at(node);
+		if (c->state == CONN_WS && c->place == pl)
+			stop_one(c, now);
 	}
 }
 
@@ -402,7 +473,10 @@ void worker_forward_cut(struct worker *w, struct place *pl)
 		struct worker_conn *c = conn_at(node);
 		if (c->x == NULL || (pl != NULL && c->place != pl))
 			continue;
-		leave(c, crashed ? EXCHANGE_CRASHED : c->ws != NULL ? EXCHANGE_STOPPED : EXCHANGE_GONE);
+		if (!crashed && c->ws != NULL)
+			leave_stopped(c);
+		else
+			leave(c, crashed ? EXCHANGE_CRASHED : EXCHANGE_GONE);
 		worker_conn_close(c);
 	}
 }
@@ -412,7 +486,10 @@ void worker_forward_exited(struct worker *w)
 	LIST_FOR (&w->busy, node) {
 		struct worker_conn *c = conn_at(node);
 		if (c->state == CONN_WS && c->x != NULL && c->ws->worker_ended) {
-			leave(c, w->asked ? EXCHANGE_STOPPED : EXCHANGE_CRASHED);
+			if (w->asked)
+				leave_stopped(c);
+			else
+				leave(c, EXCHANGE_CRASHED);
 			worker_conn_close(c);
 		}
 	}

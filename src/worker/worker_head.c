@@ -109,6 +109,10 @@ void worker_head_put(struct buf *out, const struct exchange *x, struct slice fie
 	accept[0] = '\0';
 	if (x->kind == EXCHANGE_WEBSOCKET) {
 		*ret_has_body = *ret_chunked = false;
+		if (x->connection_id[0] != '\0')
+			http_put_field_str(out, "x-rivet-connection-id", x->connection_id);
+		if (x->reopens)
+			buf_add(out, SLICE_LIT("x-rivet-hibernated: true\r\n"));
 		put_upgrade(out, x, accept);
 	} else {
 		put_framing(out, x, ret_has_body, ret_chunked);

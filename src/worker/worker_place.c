@@ -55,12 +55,14 @@ static void tell_exchanges(struct place *pl)
 {
 	for (struct list *node; (node = list_pop(&pl->late)) != NULL;)
 		worker_forward_refuse(pl, CONTAINER_OF(node, struct exchange, waiting), 503, "actor", "stopping", NULL);
-	for (; pl->owe_open > 0; pl->owe_open--)
-		pl->events->websocket_open(pl->arg);
-	for (; pl->owe_over_ws > 0; pl->owe_over_ws--)
-		pl->events->exchange_over(pl->arg, true);
-	for (; pl->owe_over > 0; pl->owe_over--)
-		pl->events->exchange_over(pl->arg, false);
+	for (unsigned use = PLACE_SOCKET; use < PLACE_USES; use++) {
+		for (; pl->owe_open[use] > 0; pl->owe_open[use]--)
+			pl->events->websocket_open(pl->arg, (enum place_use)use);
+	}
+	for (unsigned use = PLACE_USES; use-- > 0;) {
+		for (; pl->owe_over[use] > 0; pl->owe_over[use]--)
+			pl->events->exchange_over(pl->arg, (enum place_use)use);
+	}
 }
 
 static void tell_alarm(struct place *pl)
@@ -82,13 +84,13 @@ static void on_tell(void *arg)
 		pl->events->loaded(pl->arg);
 	}
 	tell_exchanges(pl);
-	if (pl->holding && pl->n_http == 0)
+	if (pl->holding && pl->n_http == 0 && pl->n_farewells == 0)
 		end_hold(pl);
 	if (pl->owe_alarm && pl->state != PLACE_OVER)
 		tell_alarm(pl);
 	if (pl->state != PLACE_OVER)
 		return;
-	while (!list_empty(&pl->late) || pl->owe_over > 0)
+	while (!list_empty(&pl->late) || pl->owe_over[PLACE_REQUEST] > 0)
 		tell_exchanges(pl); /* what the owner did meanwhile came too late */
 	if (pl->owe_unplaceable)
 		pl->events->unplaceable(pl->arg, pl->reason);
@@ -102,20 +104,17 @@ static void tell(struct place *pl)
 	loop_post(pl->pool->o.loop, &pl->tell);
 }
 
-void worker_place_exchange_over(struct place *pl, bool websocket)
+void worker_place_exchange_over(struct place *pl, enum place_use use)
 {
-	if (websocket)
-		pl->owe_over_ws++;
-	else
-		pl->owe_over++;
-	if (!websocket)
+	pl->owe_over[use]++;
+	if (use == PLACE_REQUEST)
 		pl->n_http--;
 	tell(pl);
 }
 
-void worker_place_socket_open(struct place *pl)
+void worker_place_socket_open(struct place *pl, enum place_use use)
 {
-	pl->owe_open++;
+	pl->owe_open[use]++;
 	pl->n_http--;
 	tell(pl);
 }
@@ -386,30 +385,32 @@ static void call_stop(struct place *pl, int64_t left_ms)
 	worker_call_write(&pl->life, "POST", "/.rivet/stop", "stop", buf_slice(&pl->fields), buf_slice(&body));
 	buf_done(&body);
 	pl->state = PLACE_STOPPING;
-	worker_forward_stop_sockets(pl->worker, pl);
+	worker_forward_stop_sockets(pl->worker, pl, true);
 	worker_call_send(&pl->life, pl->worker, -1);
 	timer_arm(&pl->timer, left_ms);
 }
 
-/* How long requests in flight may go on before the stop call. */
+/* How long requests in flight may go on, and WebSockets whose clients stay may be read, before the stop call. */
 static int64_t hold_ms(const struct place *pl, int64_t left_ms)
 {
-	if (pl->n_http == 0 || strcmp(pl->stop_reason, "evicted") == 0 || strcmp(pl->stop_reason, "lost") == 0)
-		return 0;
-	if (strcmp(pl->stop_reason, "drain") == 0 || strcmp(pl->stop_reason, "restart") == 0)
-		return left_ms - left_ms / HOLD_REST;
-	return left_ms / HOLD_REST < HOLD_SHORT_MS ? left_ms / HOLD_REST : HOLD_SHORT_MS;
+	int64_t rest_ms = left_ms / HOLD_REST;
+	if (pl->n_http > 0 && (strcmp(pl->stop_reason, "drain") == 0 || strcmp(pl->stop_reason, "restart") == 0))
+		return left_ms - rest_ms;
+	if (pl->n_http > 0 || pl->n_farewells > 0)
+		return rest_ms < HOLD_SHORT_MS ? rest_ms : HOLD_SHORT_MS;
+	return 0;
 }
 
 static void hold(struct place *pl, int64_t left_ms)
 {
-	int64_t ms = hold_ms(pl, left_ms);
+	bool urgent = strcmp(pl->stop_reason, "evicted") == 0 || strcmp(pl->stop_reason, "lost") == 0;
+	worker_forward_stop_sockets(pl->worker, pl, urgent);
+	int64_t ms = urgent ? 0 : hold_ms(pl, left_ms);
 	if (ms <= 0) {
 		call_stop(pl, left_ms);
 		return;
 	}
 	pl->holding = true;
-	worker_forward_stop_sockets(pl->worker, pl);
 	timer_arm(&pl->timer, ms);
 }
 

@@ -28,6 +28,14 @@ enum place_lost {
 	PLACE_STOPPED,      /* asked for, by worker_place_stop or worker_place_kill */
 };
 
+/* What an exchange came to be. */
+enum place_use {
+	PLACE_REQUEST,       /* a request, or an upgrade that is not accepted yet */
+	PLACE_SOCKET,        /* an open WebSocket */
+	PLACE_SOCKET_SLEEPS, /* an open WebSocket whose client outlives the worker: it holds nobody awake */
+	PLACE_USES
+};
+
 struct place_events {
 	/* A worker is (being) started for it: the actor's start call follows by itself. */
 	void (*placed)(void *arg);
@@ -38,10 +46,10 @@ struct place_events {
 	/* An alarm call ended: ok when 2xx; `why` is a sentence otherwise. */
 	void (*alarm_done)(void *arg, bool ok, const char *why);
 	/* An exchange given to worker_place_forward has ended (refused ones too): once for each, before lost, never
-	 * inside worker_place_forward. websocket: websocket_open was told for it. */
-	void (*exchange_over)(void *arg, bool websocket);
-	/* The worker accepted an upgrade: one of the exchanges forwarded is an open WebSocket now. */
-	void (*websocket_open)(void *arg);
+	 * inside worker_place_forward. use: as websocket_open told, else PLACE_REQUEST. */
+	void (*exchange_over)(void *arg, enum place_use use);
+	/* The worker accepted an upgrade: one of the exchanges forwarded is an open WebSocket now, of this sort. */
+	void (*websocket_open)(void *arg, enum place_use use);
 	/* The worker's runtime socket asked: see runtime_api.h, which calls the actor layer through struct runtime_ops.
 	 */
 	/* Last event: the seat is gone (stop answered and, with a process of its own, the process reaped; or crash; or

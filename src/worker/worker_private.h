@@ -20,6 +20,7 @@
 #define WORKER_UNUSED_MS (30 * 1000) /* an idle shared worker without seats ends */
 #define WORKER_FAREWELL_MS 500       /* a closed connection may be the first sign of a crash */
 #define WORKER_DRAIN_MS 1000         /* reading what a dead worker still had written */
+#define WORKER_GOODBYE_MS 1000       /* for a worker to read what a client sent that outlives it */
 #define WORKER_BOUNDARY_MS 250       /* waiting for the end of a half-passed frame before a close */
 #define WORKER_HEAD_MAX (96 * 1024)  /* a client's head with all we add */
 #define WORKER_FORMER_MAX 1024       /* actors a shared worker held before */
@@ -227,7 +228,10 @@ enum worker_conn_state {
 
 struct worker_ws {
 	struct ws_tracker from_client, from_worker;
-	bool stopping;     /* a close frame of ours goes to both as soon as no frame is half passed */
+	enum place_use use;
+	bool stopping; /* a close frame of ours goes to both as soon as no frame is half passed */
+	bool farewell; /* use SLEEPS, stopping: the worker has a close frame and is to answer it */
+	size_t farewell_bytes;
 	bool worker_ended; /* without a close frame */
 };
 
@@ -270,8 +274,9 @@ void worker_forward_refuse(struct place *pl, struct exchange *x, unsigned status
 			   const char *why);
 /* Ends everything of the place (NULL: of every place): what waits is refused, what runs is cut. */
 void worker_forward_cut(struct worker *w, struct place *pl);
-/* Open WebSockets of the place are closed with 1001. */
-void worker_forward_stop_sockets(struct worker *w, struct place *pl);
+/* Open WebSockets of the place are closed with 1001. Those whose clients outlive the worker are closed towards the
+ * worker, which has a moment to read what it was sent and to answer (pl->n_farewells); not when it is now. */
+void worker_forward_stop_sockets(struct worker *w, struct place *pl, bool now);
 void worker_forward_head(struct worker_conn *c, const struct http_head *h);
 void worker_forward_body(struct worker_conn *c, struct slice s);
 void worker_forward_over(struct worker_conn *c, enum http_client_why why, bool reusable);
@@ -325,14 +330,15 @@ struct place {
 	struct worker_call life, alarm;
 	const char *stop_reason;
 	int64_t stop_due_mono_ms;
-	bool holding;     /* LOADED: asked to stop, requests may finish before the stop call */
-	uint32_t n_http;  /* exchanges forwarded that are no open WebSocket */
+	bool holding;    /* LOADED: asked to stop, requests may finish before the stop call */
+	uint32_t n_http; /* exchanges forwarded that are no open WebSocket */
+	uint32_t n_farewells;
 	struct list late; /* exchanges to refuse */
 
 	/* events owed, told by `tell` in this order */
 	struct loop_task tell;
 	bool owe_placed, owe_loaded, owe_alarm, alarm_ok, owe_unplaceable;
-	uint32_t owe_open, owe_over, owe_over_ws;
+	uint32_t owe_open[PLACE_USES], owe_over[PLACE_USES];
 	char *alarm_why;
 	enum place_lost how;
 	char *reason;
@@ -346,8 +352,8 @@ void worker_place_seat(struct place *pl, struct worker *w);
 void worker_place_load(struct place *pl);
 /* The end: everything of it is cut, `lost` owed; the sentence (mem_ or NULL) is taken. */
 void worker_place_over(struct place *pl, enum place_lost how, char *reason);
-void worker_place_exchange_over(struct place *pl, bool websocket);
-void worker_place_socket_open(struct place *pl);
+void worker_place_exchange_over(struct place *pl, enum place_use use);
+void worker_place_socket_open(struct place *pl, enum place_use use);
 /* It came too late for the place: refused in the tick. */
 void worker_place_late(struct place *pl, struct exchange *x);
 /* The process is gone: which end that is for this place. */

@@ -66,7 +66,7 @@ struct world_call {
 	struct list node;
 	struct place *place;
 	struct exchange *x;
-	bool open; /* a WebSocket, accepted */
+	enum place_use use;
 };
 
 struct worker_pool {
@@ -81,13 +81,13 @@ static int world_in_event, world_in_command;
 static inline void world_call_end(struct world_call *c)
 {
 	struct place *pl = c->place;
-	bool open = c->open;
+	enum place_use use = c->use;
 	list_remove(&c->node);
 	pl->n_calls--;
-	pl->n_open -= open;
+	pl->n_open -= use != PLACE_REQUEST;
 	mem_free(c);
 	world_in_event++;
-	pl->events->exchange_over(pl->arg, open);
+	pl->events->exchange_over(pl->arg, use);
 	world_in_event--;
 }
 
@@ -235,13 +235,18 @@ static inline void world_join(struct world_call *c)
 }
 
 /* The worker accepts the upgrade of a joined call. */
-static inline void world_ws_open(struct world_call *c)
+static inline void world_ws_accept(struct world_call *c, enum place_use use)
 {
-	c->open = true;
+	c->use = use;
 	c->place->n_open++;
 	world_in_event++;
-	c->place->events->websocket_open(c->place->arg);
+	c->place->events->websocket_open(c->place->arg, use);
 	world_in_event--;
+}
+
+static inline void world_ws_open(struct world_call *c)
+{
+	world_ws_accept(c, PLACE_SOCKET);
 }
 
 /* Answers it whole, or with why as the worker that leaves. */

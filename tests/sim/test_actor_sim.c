@@ -149,8 +149,8 @@ static void move_call(struct place *pl)
 	struct world_call *c = CONTAINER_OF(node, struct world_call, node);
 	if (!exchange_joined(c->x))
 		world_join(c);
-	else if (c->x->kind == EXCHANGE_WEBSOCKET && !c->open && one_in(2))
-		world_ws_open(c);
+	else if (c->x->kind == EXCHANGE_WEBSOCKET && c->use == PLACE_REQUEST && one_in(2))
+		world_ws_accept(c, one_in(2) ? PLACE_SOCKET : PLACE_SOCKET_SLEEPS);
 	else
 		world_answer(c, EXCHANGE_DONE);
 }

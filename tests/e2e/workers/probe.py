@@ -415,19 +415,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.query.get("refuse") == "at-length":
             self.on_pour() if "chunked" in self.query else self.on_download()
             return
-        if "refuse" in self.query:
-            self.answer(int(self.query["refuse"]), "no socket here", [("X-Refused", "yes")])
+        again = self.headers.get("x-rivet-hibernated") == "true"
+        if "refuse" in self.query or (again and "refuse-again" in self.query):
+            self.answer(int(self.query.get("refuse") or self.query["refuse-again"]), "no socket here",
+                        [("X-Refused", "yes")])
             return
+        if again and "crash-again" in self.query and not os.path.exists(self.query["crash-again"]):
+            if self.query["crash-again"] != "always":
+                os.close(os.open(self.query["crash-again"], os.O_CREAT))
+            os._exit(9)
         self.close_connection = True
         lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
                  "Sec-WebSocket-Accept: " + wsock.accept_key(self.headers["Sec-WebSocket-Key"])]
-        if "protocol" in self.query:
-            lines.append("Sec-WebSocket-Protocol: " + self.query["protocol"])
+        protocol = self.query.get("protocol-again" if again else "protocol") or self.query.get("protocol")
+        if protocol:
+            lines.append("Sec-WebSocket-Protocol: " + protocol)
+        if "hibernate" in self.query:
+            lines.append("X-Rivet-Hibernate: true")
         if "cookie" in self.query:
             lines += ["Set-Cookie: a=1", "Set-Cookie: b=2", "X-Rivet-Error: made.up"]
         self.wfile.write("\r\n".join([*lines, "", ""]).encode())
         session = wsock.Session(self.rfile, self.wfile, self.report(), note)
-        note("ws-open", target=self.path)
+        note("ws-open", target=self.path, connection=self.headers.get("x-rivet-connection-id"), again=again,
+             own=self.headers.get_all("X-Own"), claimed=self.headers.get_all("x-rivet-hibernated"))
         if "hello" in self.query:
             session.send(wsock.TEXT, self.query["hello"].encode())
         if "close" in self.query:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import struct
+import time
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -94,6 +95,8 @@ class Session:
 
     def on_message(self, kind, message):
         if kind != TEXT or not message.startswith(b"!"):
+            if len(message) < 200:
+                self.note("ws-message", text=message.decode("utf-8", "replace"))
             self.send(kind, message)
             return
         word, _, rest = message[1:].decode().partition(" ")
@@ -120,6 +123,11 @@ class Session:
 
     def do_bytes(self, rest):
         self.send(BINARY, b"\xa5" * int(rest))
+
+    def do_deaf(self, rest):
+        """Reads nothing for a while."""
+        self.note("ws-deaf")
+        time.sleep(float(rest))
 
     def do_badframe(self, _rest):
         self.wfile.write(b"\xff\xff\xff\xff")

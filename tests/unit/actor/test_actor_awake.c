@@ -74,6 +74,33 @@ static void test_traffic_begins_the_idle_time_anew(void **state)
 	world_close();
 }
 
+static void test_a_websocket_whose_client_stays_does_not_keep_awake(void **state)
+{
+	(void)state;
+	struct actor_type t = sleepy(1000);
+	world_open();
+	struct place *pl = world_running("a", 1, &t);
+	struct client stays, plain;
+	client_open(&stays, EXCHANGE_WEBSOCKET);
+	assert_int_equal(client_offer(&stays, "a"), DISPATCH_TAKEN);
+	struct world_call *call = world_first_call(pl);
+	world_join(call);
+	world_pass(5000); /* not accepted yet: a request */
+	assert_int_equal(world.n_sleep, 0);
+	world_ws_accept(call, PLACE_SOCKET_SLEEPS);
+	world_pass(999);
+	assert_int_equal(world.n_sleep, 0);
+	client_open(&plain, EXCHANGE_HTTP);
+	assert_int_equal(client_offer(&plain, "a"), DISPATCH_TAKEN);
+	world_pass(5000);
+	assert_int_equal(world.n_sleep, 0);
+	client_leave(&plain);
+	world_turn();
+	world_pass(1000);
+	assert_int_equal(world.n_sleep, 1);
+	world_close();
+}
+
 static void test_a_websocket_keeps_awake(void **state)
 {
 	(void)state;
@@ -294,6 +321,7 @@ int main(void)
 	    cmocka_unit_test(test_sleeps_when_idle_long_enough),
 	    cmocka_unit_test(test_never_means_never),
 	    cmocka_unit_test(test_traffic_begins_the_idle_time_anew),
+	    cmocka_unit_test(test_a_websocket_whose_client_stays_does_not_keep_awake),
 	    cmocka_unit_test(test_a_websocket_keeps_awake),
 	    cmocka_unit_test(test_between_intent_and_stop_it_serves),
 	    cmocka_unit_test(test_a_lease_lapses),

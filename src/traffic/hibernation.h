@@ -1,0 +1,39 @@
+/* A client's WebSocket that outlives its worker: what it takes to open it to
+ * the next one, and the messages on their way.
+ *
+ * A message is kept until it is written whole to the socket of a worker. What
+ * was not when a worker is left goes to the next one, in order, once. Owned by
+ * the front end of the WebSocket, which knows when to open it. */
+#pragma once
+
+#include "codec/ws_frame.h"
+#include "traffic/exchange.h"
+
+struct hibernation;
+
+/* Of the exchange whose worker has just accepted the upgrade and agreed (x->hibernates), with its answer. */
+struct hibernation *hibernation_new(const struct exchange *x, const struct http_head *answer);
+void hibernation_free(struct hibernation *h);
+
+/* An exchange that opens it anew: the request as the client sent it, under the same connection id, not yet offered. 0
+ * or EXCHANGE_FULL. */
+int hibernation_exchange(const struct hibernation *h, const struct exchange_ops *ops, void *arg, int64_t now_mono_ms,
+			 struct exchange **ret);
+/* Whether the answer to that accepts the upgrade with the subprotocol of the first. */
+bool hibernation_agrees(const struct hibernation *h, const struct http_head *answer);
+
+/* A message of the client, or a ping or pong, which only a worker that is there gets. */
+void hibernation_add(struct hibernation *h, enum ws_opcode op, struct slice payload);
+/* The client's close, behind its messages. */
+void hibernation_add_close(struct hibernation *h, unsigned code, struct slice reason);
+
+/* Hands over what the joined exchange's back end takes. Not from inside its ops. */
+void hibernation_push(struct hibernation *h, struct exchange *x);
+/* The back end has left: what was not written waits again. */
+void hibernation_left(struct hibernation *h, const struct exchange *x);
+
+/* Bytes, and entries, that no back end has been given. */
+size_t hibernation_waiting_bytes(const struct hibernation *h);
+bool hibernation_waiting(const struct hibernation *h);
+/* Whether a message is among them: worth waking an actor for. */
+bool hibernation_wants_worker(const struct hibernation *h);
