@@ -417,6 +417,9 @@ static void end_attached(struct sleeper *s, const struct exchange *x, enum excha
 	} else if (why == EXCHANGE_STOPPED || why == EXCHANGE_CRASHED) {
 		s->state = SLEEPER_ASLEEP;
 		later(s);
+	} else if (why == EXCHANGE_MALFORMED) {
+		close_client(s, x->refusal.status, slice_str(x->refusal.message));
+		sleeper_free(s);
 	} else {
 		close_client_failed(s, "guard", "upstream_error");
 		sleeper_free(s);
