@@ -208,8 +208,8 @@ static void test_a_stopped_process_is_continued_to_obey(void **state)
 static void test_the_whole_group_ends_with_its_leader(void **state)
 {
 	(void)state;
-	struct proc_spec spec = sup_sh("sh -c 'trap \"\" TERM; sleep 40 & echo $!; wait' & "
-				       "while [ -z \"$x\" ]; do x=1; sleep 0.2; done; exit 9");
+	struct proc_spec spec = sup_sh("trap 'exit 9' USR1; "
+				       "sh -c 'trap \"\" TERM; sleep 40 & echo $!; kill -USR1 $PPID; wait' & wait");
 	assert_int_equal(sup_spawn(&run, &spec), 0);
 	int32_t group = proc_pid(run.proc);
 	IO_UNTIL(sup_loop, run.exited);
