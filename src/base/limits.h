@@ -116,6 +116,7 @@
 #define LIMIT_LINK_UPGRADE_MS 5000          /* TLS and HTTP; an engine that stops accepts and never answers */
 #define LIMIT_LINK_INIT_MS 10000            /* from the open WebSocket to the engine's Init */
 #define LIMIT_LINK_SILENCE_MS 10000         /* it pings every 3 s */
+#define LIMIT_LINK_LAST_LOOK_MS 250         /* for what is in the socket before its silence counts */
 #define LIMIT_LINK_SLOW_MS 30000            /* between attempts that only a person's change can help */
 #define LIMIT_LINK_STEADY_MS 5000           /* online for less is not a success for the back-off */
 #define LIMIT_LINK_STOPPING_MS 5000         /* it lets go of a runner 15 s after the last announcement */

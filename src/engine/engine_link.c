@@ -103,7 +103,7 @@ static int64_t jittered(int64_t ms, int64_t spread_ms)
 static int64_t next_wait_ms(struct engine_link *l, const struct engine_reason *r)
 {
 	if (r->verdict == ENGINE_RETRY_SLOW)
-		return LIMIT_LINK_SLOW_MS + jittered(LIMIT_LINK_SLOW_MS / 4, LIMIT_LINK_SLOW_MS / 4);
+		return LIMIT_LINK_SLOW_MS + jittered(LIMIT_LINK_SLOW_MS / 10, LIMIT_LINK_SLOW_MS / 10);
 	unsigned i = l->attempt++;
 	if (i >= ARRAY_SIZE(back_off_ms))
 		i = ARRAY_SIZE(back_off_ms) - 1;
@@ -115,12 +115,19 @@ static bool is_online(enum engine_link_state s)
 	return s == LINK_ONLINE || s == LINK_DRAINING;
 }
 
-/* No Init, or no ping, or it is time to connect again. */
+/* No Init, or no ping, or it is time to connect again. A process that was stopped for a while finds its timers due
+ * before it has read what came meanwhile: perhaps that it was evicted, and then it must not connect again. So what is
+ * in the socket has its turn first. */
 static void on_wait(void *arg)
 {
 	struct engine_link *l = CAST(struct engine_link, arg, ENGINE_LINK_MAGIC);
 	if (l->state == LINK_OFFLINE) {
 		engine_link_step(l, LINK_DIAL);
+		return;
+	}
+	if (!l->last_look) {
+		l->last_look = true;
+		timer_arm(&l->wait, LIMIT_LINK_LAST_LOOK_MS);
 		return;
 	}
 	const char *text = is_online(l->state)
@@ -180,7 +187,7 @@ static void welcome(struct engine_link *l)
 {
 	l->stats.registrations++;
 	l->ever_online = true;
-	timer_arm(&l->wait, LIMIT_LINK_SILENCE_MS);
+	engine_link_heard(l);
 }
 
 static void hello(struct engine_link *l)
@@ -194,6 +201,7 @@ static void hello(struct engine_link *l)
 static void down(struct engine_link *l, bool was_online)
 {
 	engine_link_drop(l);
+	engine_lost_offline(l);
 	if (was_online)
 		l->events->offline(l->arg);
 }
@@ -329,6 +337,12 @@ void engine_link_init(struct engine_link *l)
 	timer_init(&l->stopping, l->loop, on_stopping, l);
 	loop_task_init(&l->task, on_task, l);
 	engine_lost_init(l);
+}
+
+void engine_link_heard(struct engine_link *l)
+{
+	l->last_look = false;
+	timer_arm(&l->wait, LIMIT_LINK_SILENCE_MS);
 }
 
 void engine_link_stopping(struct engine_link *l)

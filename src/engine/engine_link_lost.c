@@ -50,7 +50,8 @@ static void on_timer(void *arg)
 	struct engine_lost *k = &l->lost;
 	int64_t left = left_ms(l);
 	if (l->state == LINK_ONLINE || l->state == LINK_DRAINING) {
-		/* A threshold below the pace of its pings: it cannot mean it while it pings. */
+		/* A threshold below the pace of its pings: it cannot mean it while it pings. Or they stopped: see
+		 * engine_lost_offline. */
 		timer_arm(&k->timer, LATER_MS);
 	} else if (left > 0) {
 		k->soon_told = true;
@@ -61,6 +62,12 @@ static void on_timer(void *arg)
 		l->runner_id[0] = '\0';
 		l->events->lost(l->arg);
 	}
+}
+
+void engine_lost_offline(struct engine_link *l)
+{
+	if (l->lost.armed)
+		arm(l);
 }
 
 void engine_lost_init(struct engine_link *l)

@@ -65,6 +65,7 @@ struct engine_link {
 	char ray[64];         /* the engine's name for this connection; "" unknown */
 	struct engine_window window;
 	bool wants_room;   /* a send was refused */
+	bool last_look;    /* the time for Init or ping is over, but for what is in the socket */
 	bool bad_told;     /* an undecodable frame was logged on this connection */
 	struct buf small;  /* pongs and the like being made */
 	struct timer wait; /* back-off; Init; silence: by state */
@@ -92,6 +93,8 @@ void engine_link_step(struct engine_link *l, enum engine_link_event ev);
 
 /* Timers and tasks; nothing is armed. */
 void engine_link_init(struct engine_link *l);
+/* The engine is alive: a ping, or its welcome. */
+void engine_link_heard(struct engine_link *l);
 /* Of the socket. */
 void engine_link_on_ended(void *arg, const struct ws_client_end *end);
 void engine_link_on_closed(void *arg);
@@ -118,6 +121,8 @@ void engine_lost_init(struct engine_link *l);
 void engine_lost_welcome(struct engine_link *l, int64_t open_mono_ms, int64_t threshold_ms);
 /* A ping came. */
 void engine_lost_ping(struct engine_link *l, int64_t ts);
+/* The socket is gone: from here on nothing but the time counts. */
+void engine_lost_offline(struct engine_link *l);
 void engine_lost_disarm(struct engine_link *l);
 
 /* ---- engine_link_say.c: what the log and whoever asks are told ---- */

@@ -151,7 +151,7 @@ static void take_ping(struct engine_link *l, int64_t ts)
 	if (!is_online(l))
 		return;
 	say(l, &(struct runner_to_server){.tag = RUNNER_TO_SERVER_PONG, .pong_ts = ts});
-	timer_arm(&l->wait, LIMIT_LINK_SILENCE_MS);
+	engine_link_heard(l);
 	engine_lost_ping(l, ts);
 }
 
@@ -220,7 +220,7 @@ void engine_link_dial(struct engine_link *l)
 					    .upgrade_ms = LIMIT_LINK_UPGRADE_MS};
 	CHECK(l->ws == NULL);
 	l->window = (struct engine_window){0};
-	l->wants_room = l->bad_told = false;
+	l->wants_room = l->bad_told = l->last_look = false;
 	l->stats.connects++;
 	l->n_sockets++;
 	l->ws = ws_client_open(l->loop, &o, &events, l);

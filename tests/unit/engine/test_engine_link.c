@@ -491,7 +491,7 @@ static void test_a_silent_engine_is_dropped(void **state)
 		engine_beat(&w, 9000 * i);
 	}
 	assert_string_equal(buf_text(&w.trace), "");
-	pass(&w, LIMIT_LINK_SILENCE_MS);
+	pass(&w, LIMIT_LINK_SILENCE_MS + LIMIT_LINK_LAST_LOOK_MS);
 	IO_UNTIL(w.loop, traced(&w, "offline;"));
 	assert_int_equal(logged(&w, "no ping for 10 s"), 1);
 	world_again(&w, "offline;online same;");
@@ -508,7 +508,7 @@ static void test_an_engine_that_never_welcomes(void **state)
 	engine_ping(&w, 1); /* is no welcome */
 	engine_say(&w, &(struct runner_to_client){.tag = RUNNER_TO_CLIENT_COMMANDS});
 	io_loop_settle(w.loop);
-	pass(&w, LIMIT_LINK_INIT_MS);
+	pass(&w, LIMIT_LINK_INIT_MS + LIMIT_LINK_LAST_LOOK_MS);
 	engine_accept(&w);
 	assert_string_equal(buf_text(&w.trace), "");
 	assert_int_equal(logged(&w, "did not register this runner within 10 s"), 1);
@@ -590,6 +590,37 @@ static void test_old_pings_do_not_keep_a_runner_alive(void **state)
 	/* The last was sent 5 s ago: 8.5 s are left, not 13.5. */
 	pass(&w, 8600);
 	IO_UNTIL(w.loop, traced(&w, "lost;"));
+	world_done(&w);
+}
+
+/* Its timers are due before its socket is read. */
+static void test_a_stopped_process_hears_first_that_it_was_evicted(void **state)
+{
+	(void)state;
+	struct world w;
+	world_online(&w);
+	engine_beat(&w, 1000);
+	loop_skew(w.loop, 60000);
+	io_loop_turn(w.loop, 1);
+	ws_peer_close(&w.engine, 1000, "ws.eviction#a");
+	IO_UNTIL(w.loop, traced(&w, "evicted;"));
+	assert_string_equal(buf_text(&w.trace), "offline;evicted;");
+	world_done(&w);
+}
+
+static void test_a_stopped_process_is_lost_at_once(void **state)
+{
+	(void)state;
+	struct world w;
+	world_online(&w);
+	engine_beat(&w, 1000);
+	loop_skew(w.loop, 60000);
+	io_loop_turn(w.loop, 1);
+	ws_peer_close(&w.engine, 1011, "core.internal_error#a");
+	IO_UNTIL(w.loop, traced(&w, "offline;"));
+	io_loop_turn(w.loop, 1);
+	io_loop_turn(w.loop, 1);
+	assert_string_equal(buf_text(&w.trace), "offline;lost;");
 	world_done(&w);
 }
 
@@ -932,6 +963,8 @@ int main(void)
 	    cmocka_unit_test(test_what_follows_lost_is_new_even_under_the_same_id),
 	    cmocka_unit_test(test_back_in_time_nothing_is_lost),
 	    cmocka_unit_test(test_old_pings_do_not_keep_a_runner_alive),
+	    cmocka_unit_test(test_a_stopped_process_hears_first_that_it_was_evicted),
+	    cmocka_unit_test(test_a_stopped_process_is_lost_at_once),
 	    cmocka_unit_test(test_an_engine_that_sets_its_clock),
 	    cmocka_unit_test(test_eviction_is_for_good),
 	    cmocka_unit_test(test_no_protocol_in_common),
