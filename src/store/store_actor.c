@@ -156,9 +156,10 @@ static int delete_state(struct store_db *db, uint64_t number)
 static int on_save(struct store_db *db, struct store_job *job)
 {
 	struct store_actor_save *v = CONTAINER_OF(job, struct store_actor_save, job);
-	sqlite3_stmt *st = store_db_use(db, SQL_ACTOR_SAVE);
+	sqlite3_stmt *st = store_db_use(db, v->destroy ? SQL_ACTOR_DESTROY : SQL_ACTOR_SAVE);
 	store_record_bind(st, &v->actor);
-	store_db_bind_int(st, 19, v->actor.destroy_ts);
+	if (v->destroy)
+		store_db_bind_int(st, 19, v->actor.destroy_ts);
 	store_db_bind_int(st, 20, (int64_t)v->actor.number);
 	int result = store_db_run(db, st);
 	if (result < 0)
@@ -170,9 +171,7 @@ static int on_save(struct store_db *db, struct store_job *job)
 
 void store_actor_save(struct store *s, struct store_actor_save *v)
 {
-	if (!v->destroy) {
-		v->actor.destroy_ts = 0;
-	} else {
+	if (v->destroy) {
 		if (v->actor.destroy_ts == 0)
 			v->actor.destroy_ts = clock_wall_ms();
 		v->actor.running = v->actor.wake_wanted = false;

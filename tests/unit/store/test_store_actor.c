@@ -209,6 +209,39 @@ static void test_save_keeps_identity_and_alarm(void **state)
 	store_fixture_done(&f);
 }
 
+/* Bytes this process has given to write(2) and its kin. */
+static int64_t written(void)
+{
+	long long n = 0;
+	FILE *io = fopen("/proc/self/io", "re");
+	assert_non_null(io);
+	assert_int_equal(fscanf(io, "rchar: %*d wchar: %lld", &n), 1);
+	fclose(io);
+	return n;
+}
+
+/* The record's page and that of the actors to be woken, but none of the indexes that list the living. */
+static void test_save_writes_two_pages(void **state)
+{
+	enum { SAVES = 20, PAGE = 4096 };
+	(void)state;
+	struct store_fixture f;
+	store_fixture_init(&f);
+	struct store_actor_create c = full("t", "k");
+	assert_int_equal(create(&f, &c), 0);
+	struct store_actor changed = {.number = c.actor.number};
+	assert_int_equal(save(&f, &changed, false), 0);
+	int64_t before = written();
+	for (int64_t i = 1; i <= SAVES; i++) {
+		changed.generation = i;
+		changed.running = i % 2 == 1;
+		assert_int_equal(save(&f, &changed, false), 0);
+	}
+	assert_in_range(written() - before, SAVES * PAGE, SAVES * 2 * (PAGE + 64));
+	store_actor_create_clear(&c);
+	store_fixture_done(&f);
+}
+
 static void test_lists(void **state)
 {
 	(void)state;
@@ -441,6 +474,7 @@ int main(void)
 	    cmocka_unit_test(test_record_round_trip),
 	    cmocka_unit_test(test_key_has_one_owner),
 	    cmocka_unit_test(test_save_keeps_identity_and_alarm),
+	    cmocka_unit_test(test_save_writes_two_pages),
 	    cmocka_unit_test(test_lists),
 	    cmocka_unit_test(test_times_differ),
 	    cmocka_unit_test(test_list_by_ids),
