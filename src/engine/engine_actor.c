@@ -25,12 +25,14 @@
 /* The engine gives a start 30 s, the worker may take 25 of them. */
 #define HOLD_MS 4000
 #define INTENT_MS 10000
+#define WHY_ASKS 3
+#define WHY_MS 100
 #define MESSAGE_MAX 900
 
 static void on_work(void *arg);
 static void on_poke(void *arg);
 static void on_intent(void *arg);
-static void on_asked_late(void *arg);
+static void on_why_timer(void *arg);
 
 static struct engine_actor *actor_of(void *arg)
 {
@@ -64,7 +66,7 @@ static void forget_incarnation(struct engine_actor *a)
 	a->input_len = 0;
 	a->has_input = false;
 	timer_disarm(&a->intent);
-	timer_disarm(&a->asked);
+	timer_disarm(&a->why);
 	timer_disarm(&a->back_off);
 	engine_alarm_done(a);
 }
@@ -124,7 +126,7 @@ struct engine_actor *engine_actor_need(struct engine_driver *d, struct slice id)
 	a->state = EA_ENDED;
 	a->command_index = -1;
 	timer_init(&a->intent, d->g->o.loop, on_intent, a);
-	timer_init(&a->asked, d->g->o.loop, on_asked_late, a);
+	timer_init(&a->why, d->g->o.loop, on_why_timer, a);
 	timer_init(&a->back_off, d->g->o.loop, on_poke, a);
 	loop_task_init(&a->work, on_work, a);
 	engine_alarm_init(a);
@@ -159,6 +161,7 @@ void engine_actor_begin(struct engine_actor *a, const struct runner_command *c)
 	a->generation = c->checkpoint.generation;
 	a->command_index = c->checkpoint.index;
 	a->state = EA_NEW;
+	a->why_asks = 0;
 	a->silent = a->stop_commanded = a->stop_begun = a->sleep_asked = a->destroy_asked = false;
 	a->name = slice_dup(c->name);
 	a->key = c->has_key ? slice_dup(c->key) : NULL;
@@ -330,24 +333,43 @@ static int64_t stop_ms(const struct engine_actor *a)
 
 static void stop_for(struct engine_actor *a, const char *reason)
 {
-	timer_disarm(&a->asked);
+	timer_disarm(&a->why);
 	if (a->state == EA_LIVE && !a->stop_begun)
 		engine_actor_stop(a, reason, stop_ms(a));
 }
 
-/* The engine says stop without a reason. It takes a destroyed actor's state away at once, so it is asked for some. */
-static void on_asked(void *arg, enum engine_kv_outcome outcome, const struct runner_kv_response *r)
+/* The engine says stop without a reason. It takes a destroyed actor's state away, a moment later, so it is asked for
+ * some, a few times. */
+static void on_why(void *arg, enum engine_kv_outcome outcome, const struct runner_kv_response *r)
 {
 	struct engine_actor *a = actor_of(arg);
+	bool open = a->state == EA_LIVE && a->stop_commanded && !a->stop_begun && a->why_asks > 0;
 	(void)r;
-	if (a->stop_commanded)
-		stop_for(a, outcome == ENGINE_KV_REFUSED ? "destroy" : "drain");
+	if (open && outcome == ENGINE_KV_REFUSED)
+		stop_for(a, "destroy");
+	else if (open && outcome == ENGINE_KV_OK && a->why_asks < WHY_ASKS)
+		timer_arm(&a->why, WHY_MS);
+	else if (open)
+		stop_for(a, "drain");
 	engine_actor_call_over(a);
 }
 
-static void on_asked_late(void *arg)
+static void ask_why(struct engine_actor *a)
 {
-	stop_for(actor_of(arg), "drain");
+	a->why_asks++;
+	timer_arm(&a->why, LIMIT_ENGINE_WHY_MS);
+	engine_alarm_ask(a, on_why);
+}
+
+static void on_why_timer(void *arg)
+{
+	struct engine_actor *a = actor_of(arg);
+	if (a->state != EA_LIVE || a->stop_begun)
+		return;
+	if (a->why.due_mono_ms - a->why_since_mono_ms >= LIMIT_ENGINE_WHY_MS || a->why_asks == WHY_ASKS)
+		stop_for(a, "drain");
+	else
+		ask_why(a);
 }
 
 static void obey_stop(struct engine_actor *a)
@@ -355,9 +377,9 @@ static void obey_stop(struct engine_actor *a)
 	const char *reason = reason_of(a);
 	if (reason != NULL) {
 		stop_for(a, reason);
-	} else if (!timer_armed(&a->asked)) {
-		timer_arm(&a->asked, LIMIT_ENGINE_WHY_MS);
-		engine_alarm_ask(a, on_asked);
+	} else if (a->why_asks == 0) {
+		a->why_since_mono_ms = now_of(a);
+		ask_why(a);
 	}
 }
 

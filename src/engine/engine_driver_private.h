@@ -52,7 +52,9 @@ struct engine_actor {
 	bool stop_commanded, stop_begun; /* by the engine; told to the actor table */
 	bool sleep_asked, destroy_asked; /* intents of the actor */
 	struct timer intent;             /* the engine's command is overdue */
-	struct timer asked;              /* likewise what it says of a stop without a reason */
+	struct timer why;                /* the next look at what a stop without a reason means */
+	int64_t why_since_mono_ms;
+	uint8_t why_asks;
 	/* The end of this incarnation. */
 	enum actor_stopped how;
 	char *message;
