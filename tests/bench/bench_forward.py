@@ -4,13 +4,13 @@ import contextlib
 import glob
 import os
 import re
+import socket
 import subprocess
 
 from figures import Ratio
 from lib import procs
 from lib.daemon import Daemon
 from lib.wait import wait_for
-from ports import free_port
 
 TITLE = "64 keep-alive connections, answers of 128 bytes, beside nginx on the same worker"
 CONNECTIONS = 64
@@ -45,6 +45,12 @@ http {{
     }}
 }}
 """
+
+
+def free_port():
+    """nginx cannot be asked which port it got."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import time
 
 from figures import Absolute, Extra
 from lib.daemon import Daemon
-from ports import free_port
 
 TITLE = "memory at rest; 100 000 sleeping actors with an alarm each"
 ACTORS = 100000
@@ -23,7 +22,7 @@ def serving_after(daemon, notify):
     daemon.spawn()
     while b"READY=1" not in notify.recv(4096):
         pass
-    api = http.client.HTTPConnection(daemon.listen)
+    api = http.client.HTTPConnection(*daemon.address)
     api.request("GET", "/actors?namespace=default&name=c&key=key-1")
     found = api.getresponse()
     assert found.status == 200, found.read()
@@ -39,7 +38,7 @@ def measure(bench, directory, notify_path):
         notify.settimeout(60)
         try:
             with Daemon(directory, actor=("c", [bench.program("worker")]), env={"NOTIFY_SOCKET": notify_path},
-                        listen=f"127.0.0.1:{free_port()}", start=False) as daemon:
+                        start=False) as daemon:
                 start_s = serving_after(daemon, notify)
                 daemon.wait_ready()
                 time.sleep(SETTLE_S)
