@@ -122,9 +122,10 @@ check-vectors: $(BUILD)/tests/check-vectors
 LLHTTP_PACKAGE := $(if $(shell apt-cache show libllhttp-dev 2>/dev/null | head -n 1),libllhttp-dev,node-llhttp)
 BUILD_PACKAGES := gcc make pkg-config libuv1-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev $(LLHTTP_PACKAGE)
 RUN_PACKAGES := python3 curl
+DOC_PACKAGES := lowdown
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-websockets procps util-linux \
 	nodejs:node npm:npm golang-go:go nginx-light:nginx uvicorn python3-starlette python3-fastapi gunicorn python3-flask socat \
-	ca-certificates systemd:systemd-analyze
+	ca-certificates systemd:systemd-analyze man-db:man zsh fish bash-completion
 BENCH_PACKAGES := python3 python3-requests wrk nginx-light:nginx redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck clang libclang-rt-14-dev
 
@@ -133,7 +134,10 @@ deps-build:
 	@tests/install-packages $(BUILD_PACKAGES)
 deps-run: deps-build
 	@tests/install-packages $(RUN_PACKAGES)
-deps-test: deps-run
+# For `make install`, whose manual pages are made here.
+deps-doc: deps-run
+	@tests/install-packages $(DOC_PACKAGES)
+deps-test: deps-doc
 	@tests/install-packages $(TEST_PACKAGES)
 deps-bench:
 	@tests/install-packages $(BENCH_PACKAGES)
@@ -193,27 +197,62 @@ lint-cppcheck:
 	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability --suppress=missingIncludeSystem \
 		--library=tests/lint/cppcheck.cfg -Isrc -D_GNU_SOURCE src
 
-lint-doc: $(BUILD)/tests/lint/config_doc
+lint-doc: $(BUILD)/docs/generate
 	$(call say,LINT,docs/CONFIGURATION.md)
-	$(Q)$< | diff -u docs/CONFIGURATION.md - || { echo "docs/CONFIGURATION.md is out of step: make -B docs/CONFIGURATION.md"; exit 1; }
+	$(Q)$< CONFIGURATION.md | diff -u docs/CONFIGURATION.md - || { echo "docs/CONFIGURATION.md is out of step: make -B docs/CONFIGURATION.md"; exit 1; }
 
 lint/%.c: %.c
 	$(call say,ANALYZE,$<)
 	$(Q)gcc $(ANALYZE_FLAGS) -c -o /dev/null $<
 	$(Q)clang-tidy --quiet $< -- $(LINT_FLAGS) 2>/dev/null # which only counts what is filtered
 
-docs/CONFIGURATION.md: $(BUILD)/tests/lint/config_doc
-	$(Q)$< >$@
+# ---- what is made from the tables: docs/CONFIGURATION.md, manual pages, completions ----
+
+$(BUILD)/obj/docs/%.o: docs/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/docs/generate: $(BUILD)/obj/docs/generate.o $(patsubst %,$(BUILD)/obj/ctl/%.o,ctl_command ctl_call ctl_table) $(LIB)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+docs/CONFIGURATION.md: $(BUILD)/docs/generate
+	$(Q)$< CONFIGURATION.md >$@
+
+MAN_PAGES := rivet-runnerd.8 rivet-runnerctl.1 rivet-runnerd.json.5 rivet-worker.7
+MAN = $(MAN_PAGES:%=$(BUILD)/man/%)
+COMPLETIONS = $(addprefix $(BUILD)/completion/,bash zsh fish)
+to_man = lowdown -s -tman --out-no-smarty -M title=$(basename $(@F)) -M section=$(subst .,,$(suffix $(@F))) -M source="rivet-runnerd $(VERSION)"
+
+$(BUILD)/man/rivet-worker.7: docs/WORKERS.md
+	$(call say,MAN,$@)
+	@mkdir -p $(@D)
+	$(Q){ printf '# NAME\n\nrivet-worker - how a program becomes a Rivet actor\n\n'; tail -n +2 $<; } | $(to_man) >$@
+
+$(BUILD)/man/%: $(BUILD)/docs/generate
+	$(call say,MAN,$@)
+	@mkdir -p $(@D)
+	$(Q)$< $(@F) | $(to_man) >$@
+
+$(BUILD)/completion/%: $(BUILD)/docs/generate
+	@mkdir -p $(@D)
+	$(Q)$< $(@F) >$@
+
+.PHONY: man
+man: $(MAN)
 
 # ---- installing ----
 
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= /usr/lib/sysusers.d
 TMPFILESDIR ?= /usr/lib/tmpfiles.d
+MANDIR ?= $(PREFIX)/share/man
 DOCDIR = $(PREFIX)/share/doc/rivet-runnerd
 PUT = install -D -m 644
 
-install: all
+install: all $(MAN) $(COMPLETIONS)
 	install -D -m 755 $(BUILD)/rivet-runnerd $(DESTDIR)$(PREFIX)/bin/rivet-runnerd
 	install -D -m 755 $(BUILD)/rivet-runnerctl $(DESTDIR)$(PREFIX)/bin/rivet-runnerctl
 	sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/rivet-runnerd.service.in >$(BUILD)/rivet-runnerd.service
@@ -224,6 +263,11 @@ install: all
 	$(PUT) systemd/node.conf $(DESTDIR)$(DOCDIR)/examples/node.conf
 	$(PUT) systemd/privileged.conf $(DESTDIR)$(DOCDIR)/examples/privileged.conf
 	$(PUT) README.md $(DESTDIR)$(DOCDIR)/README.md
+	for page in $(MAN_PAGES); do $(PUT) $(BUILD)/man/$$page $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page || exit 1; done
+	$(PUT) $(BUILD)/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rivet-runnerd
+	ln -sf rivet-runnerd $(DESTDIR)$(PREFIX)/share/bash-completion/completions/rivet-runnerctl
+	$(PUT) $(BUILD)/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_rivet-runnerd
+	$(PUT) $(BUILD)/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rivet-runnerd.fish
 	test -e $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json || \
 		$(PUT) conf/rivet-runnerd.json $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json
 
@@ -231,7 +275,12 @@ install: all
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/rivet-runnerd $(DESTDIR)$(PREFIX)/bin/rivet-runnerctl \
 		$(DESTDIR)$(UNITDIR)/rivet-runnerd.service $(DESTDIR)$(UNITDIR)/rivet-runnerd.socket \
-		$(DESTDIR)$(SYSUSERSDIR)/rivet-runnerd.conf $(DESTDIR)$(TMPFILESDIR)/rivet-runnerd.conf
+		$(DESTDIR)$(SYSUSERSDIR)/rivet-runnerd.conf $(DESTDIR)$(TMPFILESDIR)/rivet-runnerd.conf \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/rivet-runnerd \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/rivet-runnerctl \
+		$(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_rivet-runnerd \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rivet-runnerd.fish
+	for page in $(MAN_PAGES); do rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$$page; done
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 clean:

@@ -662,3 +662,9 @@ void config_actor_markdown(struct buf *out)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		buf_addf(out, "| `%s` | %s | %s |\n", rows[i].key, rows[i].preset, rows[i].prose);
 }
+
+void config_actor_list(struct buf *out)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		buf_addf(out, "**%s**\n: %s. Default: %s\n\n", rows[i].key, rows[i].prose, rows[i].preset);
+}

@@ -22,6 +22,8 @@ int config_actor(struct config *c, const struct config_actor_source *src, const 
 
 /* Rows for the documentation. */
 void config_actor_markdown(struct buf *out);
+/* The same as a definition list. */
+void config_actor_list(struct buf *out);
 
 /* Adds a line to --check-config, or replaces the one of this key. key, text and source are taken over. */
 void config_note(struct config *c, char *key, char *text, char *source);
