@@ -321,8 +321,9 @@ static inline void engine_world_open(const struct actor_type *type, uint32_t tot
 
 static inline void engine_world_close(void)
 {
-	bool closed = false;
+	static bool closed;
 	char path[128];
+	closed = false;
 	engine_close(engine, world_on_closed, &closed);
 	for (int n = 0; !closed; n++) {
 		CHECK(n < 200);

@@ -166,7 +166,7 @@ static void test_list_in_pages(void **state)
 {
 	(void)state;
 	const char *page[2 * 32 + 1] = {NULL};
-	char keys[32][4];
+	char keys[32][16];
 	for (int i = 0; i < 32; i++) {
 		(void)snprintf(keys[i], sizeof(keys[i]), "%03d", i);
 		page[2 * i] = keys[i];

@@ -168,9 +168,8 @@ static void test_age(void **state)
 static void test_bound(void **state)
 {
 	(void)state;
-	char id[8];
+	char id[8] = "";
 	struct runner_event ev = {.kind = RUNNER_EVENT_RUNNING};
-	ev.checkpoint.actor_id = slice_str(id);
 	for (char c = '0'; c < '8'; c++) {
 		memcpy(id, (const char[]){'a', c, 0}, 3);
 		ev.checkpoint.actor_id = slice_str(id);
