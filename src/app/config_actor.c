@@ -16,6 +16,7 @@
 #define ENGINE_START_MAX_MS 30000
 #define ENGINE_REQUEST_MAX_MS 290000
 #define ENV_FILE_MAX ((size_t)256 * 1024)
+#define ENV_BYTES_MAX (ENV_FILE_MAX * 2)
 #define ENV_VARS_MAX 1024
 #define WORKERS_MAX_ACTOR 256
 #define WORKERS_MAX_SHARED 4
@@ -544,7 +545,7 @@ static void put_block(struct buf *block, char **list, size_t *n)
 }
 
 /* Taken-over variables, then the file's, then the settings' own; the later wins. */
-static void finish_environment(struct reading *r)
+static int finish_environment(struct reading *r, struct err *e)
 {
 	char **list = mem_zalloc((ENV_VARS_MAX + 1) * sizeof(*list));
 	size_t n = 0;
@@ -553,6 +554,11 @@ static void finish_environment(struct reading *r)
 	put_block(&r->env_file, list, &n);
 	put_block(&r->env_own, list, &n);
 	r->type->environment = mem_realloc(list, (n + 1) * sizeof(*list));
+	if (n < ENV_VARS_MAX && !r->env_file.over && !r->env_own.over)
+		return 0;
+	MEM_AUTO char *path = mem_printf("actors.%s.environment", r->name);
+	return err_set(e, E2BIG, EXIT_CODE_CONFIG, "%s:%u: %s: %d variables or more, or more than %zu KiB of them",
+		       r->src->file, config_lines_get(r->src->lines, path), path, ENV_VARS_MAX, ENV_BYTES_MAX / 1024);
 }
 
 static struct actor_type *defaults(const char *name)
@@ -621,9 +627,8 @@ static int finish(struct reading *r, char *const *argv, struct err *e)
 	}
 	if (r->c->detach && t->directory == NULL) /* the one the daemon was started in, not the root directory */
 		t->directory = config_absolute(".");
-	finish_environment(r);
 	note_rest(r);
-	return 0;
+	return finish_environment(r, e);
 }
 
 int config_actor(struct config *c, const struct config_actor_source *src, const char *name, const json_t *settings,
@@ -633,8 +638,8 @@ int config_actor(struct config *c, const struct config_actor_source *src, const 
 	const char *key;
 	json_t *value;
 	int rc = 0;
-	buf_init(&r.env_file, ENV_FILE_MAX * 2);
-	buf_init(&r.env_own, ENV_FILE_MAX * 2);
+	buf_init(&r.env_file, ENV_BYTES_MAX);
+	buf_init(&r.env_own, ENV_BYTES_MAX);
 	json_object_foreach((json_t *)(uintptr_t)settings, key, value)
 	{
 		/* the group overrides the user's whatever their order */

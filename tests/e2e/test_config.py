@@ -62,6 +62,11 @@ def test_nothing_is_ignored_in_silence(tmp_path, config, words):
     refused(tmp_path, config, *words)
 
 
+@pytest.mark.parametrize("variables", [{f"V{number}": "x" for number in range(1100)}, {"V": "x" * 600000}])
+def test_too_much_environment(tmp_path, variables):
+    refused(tmp_path, one(environment=variables), "config.json:7", "environment", "1024", "512 KiB")
+
+
 @pytest.mark.parametrize("config, word", [
     (one(limits={"core": 0, "memry": 1}), "memry"),
     (one(limits={"core": 0, "open_files": "x"}), "open_files"),
