@@ -199,7 +199,7 @@ static void poke_one(struct map_node *node, void *arg)
 void local_driver_drain(struct local_driver *d, int64_t timeout_ms)
 {
 	d->draining = true;
-	actor_table_stop_all(d->table, "drain", timeout_ms, false);
+	actor_table_stop_all(d->table, "drain", timeout_ms > 0 ? timeout_ms : 1, false);
 	map_each(&d->by_id, poke_one, NULL);
 }
 

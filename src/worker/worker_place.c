@@ -373,8 +373,19 @@ void worker_place_alarm(struct place *pl, int64_t due_wall_ms, int32_t attempt)
 
 /* ---- the stop ---- */
 
-static void call_stop(struct place *pl, int64_t left_ms)
+/* However much time a drain has, from the stop call to SIGKILL it is stop_grace. */
+static int64_t stop_within(struct place *pl, int64_t left_ms)
 {
+	int64_t grace_ms = pl->kind->type->stop_grace_ms > 0 ? pl->kind->type->stop_grace_ms : 1;
+	if (left_ms <= grace_ms)
+		return left_ms;
+	pl->stop_due_mono_ms = loop_mono_ms(pl->pool->o.loop) + grace_ms;
+	return grace_ms;
+}
+
+static void call_stop(struct place *pl, int64_t time_ms)
+{
+	int64_t left_ms = stop_within(pl, time_ms);
 	struct buf body;
 	buf_init(&body, 512);
 	buf_add(&body, SLICE_LIT("{\"actor_id\":"));

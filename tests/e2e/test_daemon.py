@@ -522,6 +522,23 @@ def test_drain_reports_progress(probe, tmp_path, trace):
     assert daemon.wait_exit() == 0
 
 
+def test_stop_grace_holds_in_a_drain_too(probe, trace):
+    """A drain may have much more time: from the stop call to SIGKILL it is stop_grace."""
+    daemon = probe(config={"drain_timeout": "50s"}, stop_grace="1s", environment={"PROBE_STOP": "never",
+                                                                                  "PROBE_TERM": "ignore"})
+    daemon.create("probe", "k").get("/pid")
+    assert daemon.stop(timeout=30) == 0
+    [stop] = trace.events("stop")
+    assert stop["body"]["deadline_ms"] <= 1000
+
+
+def test_drain_without_any_time(probe):
+    daemon = probe(config={"drain_timeout": "0s"}, stop_grace="50s", environment={"PROBE_STOP": "never",
+                                                                                  "PROBE_TERM": "ignore"})
+    daemon.create("probe", "k").get("/pid")
+    assert daemon.stop(timeout=30) == 0
+
+
 def test_second_term_goes_straight_to_sigkill(probe, trace):
     daemon = probe(daemon_options={"args": ["--drain-timeout", "60s"]}, stop_grace="60s",
                    environment={"PROBE_STOP": "never", "PROBE_TERM": "ignore"})
