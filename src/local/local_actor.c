@@ -429,6 +429,19 @@ static void asleep(struct local_actor *a)
 	}
 }
 
+/* Sleep waits for the end of a start: the requests that wait for it would only begin the next. */
+static void stop_as_wished(struct local_actor *a)
+{
+	bool sleep_now = a->sleep_wish && a->rec.connectable_ts > 0;
+	if (a->destroy_wish)
+		actor_table_stop(a->d->table, &a->ref, "destroy", 0);
+	else if (a->restart_wish && !a->stop_sent)
+		actor_table_stop(a->d->table, &a->ref, "restart", 0);
+	else if (sleep_now && !a->stop_sent)
+		actor_table_stop(a->d->table, &a->ref, "sleep", 0);
+	a->stop_sent = a->stop_sent || sleep_now || a->restart_wish || a->destroy_wish;
+}
+
 static void on_work(void *arg)
 {
 	struct local_actor *a = CAST(struct local_actor, arg, LOCAL_ACTOR_MAGIC);
@@ -440,13 +453,7 @@ static void on_work(void *arg)
 			asleep(a);
 		return;
 	case LA_LIVE:
-		if (a->destroy_wish)
-			actor_table_stop(a->d->table, &a->ref, "destroy", 0);
-		else if (a->restart_wish && !a->stop_sent)
-			actor_table_stop(a->d->table, &a->ref, "restart", 0);
-		else if (a->sleep_wish && !a->stop_sent)
-			actor_table_stop(a->d->table, &a->ref, "sleep", 0);
-		a->stop_sent = a->stop_sent || a->sleep_wish || a->restart_wish || a->destroy_wish;
+		stop_as_wished(a);
 		if (a->alarm_wish)
 			actor_table_alarm(a->d->table, &a->ref, a->rec.alarm_at_wall_ms, a->alarm_attempts);
 		a->alarm_wish = false;
@@ -569,6 +576,8 @@ static void on_running(struct local_actor *a)
 	restart_up(&a->restart, loop_mono_ms(a->d->l->o.loop));
 	local_hibernation_running(a->d->l, a->rec.id);
 	a->rec.connectable_ts = now;
+	if (a->sleep_wish)
+		local_actor_poke(a);
 	if (a->rec.start_ts == 0)
 		a->rec.start_ts = now;
 	a->rec.sleep_ts = 0;

@@ -147,6 +147,19 @@ def test_sleep_asked_for_before_the_start_is_done(probe, trace):
     assert trace.wait("stop")[0]["body"]["reason"] == "sleep"
 
 
+def test_sleep_by_the_api_waits_for_the_end_of_a_start(probe, trace):
+    """The request that began the start is answered, and the worker gets its stop call."""
+    daemon = probe(environment={"PROBE_START_DELAY": "2"})
+    made = daemon.create("probe", "k")
+    asking = Background(made.get, "/pid")
+    trace.wait("start")
+    assert made.sleep().status_code == 200
+    assert asking.result().status_code == 200
+    [stop] = trace.wait("stop")
+    assert stop["body"]["reason"] == "sleep"
+    assert len(trace.events("boot")) == 1
+
+
 def test_timestamps_tell_the_state(probe):
     made = probe().create("probe", "k")
     assert made.record["start_ts"] is None
@@ -604,8 +617,8 @@ def test_client_that_leaves_the_line_is_forgotten(probe, trace, tmp_path):
     trace.wait("request")
     with RawConnection(daemon.address) as gone:
         gone.request("GET", made.path("/never-asked"))
-        time.sleep(0.3)
-    time.sleep(0.2)
+        wait_for(lambda: "rivet_runnerd_exchanges 2\n" in daemon.admin("/metrics").text, what="the request in the line")
+    wait_for(lambda: "rivet_runnerd_exchanges 1\n" in daemon.admin("/metrics").text, what="the leaving noticed")
     touch(tmp_path / "go")
     assert held.result().status_code == 200
     assert made.get("/pid").status_code == 200

@@ -563,14 +563,13 @@ def test_workers_max_waits_while_all_are_busy(probe, tmp_path):
     assert waiting.result().status_code == 200
 
 
-def test_waiting_for_a_place_takes_no_time_of_the_start(probe, tmp_path):
+def test_waiting_for_a_place_takes_no_time_of_the_start(probe, tmp_path, trace):
     """start_timeout begins with the process; a request waits for a place until its ready time-out."""
-    daemon = probe(workers_max=1, start_timeout="1s")
-    first, second = daemon.create("probe", "a"), daemon.create("probe", "b")
-    busy = Background(first.get, f"/hold?until={tmp_path}/go")
-    daemon.wait_workers(1)
-    waiting = Background(second.get, "/echo")
-    holds_for(lambda: not waiting.done(), 4, "waiting for longer than a start may take")
+    daemon = probe(workers_max=1, start_timeout="5s")
+    busy = Background(daemon.create("probe", "a").get, f"/hold?until={tmp_path}/go")
+    trace.wait("request")
+    waiting = Background(daemon.create("probe", "b").get, "/echo")
+    holds_for(lambda: not waiting.done(), 7, "waiting for longer than a start may take")
     touch(tmp_path / "go")
     assert busy.result().status_code == 200
     assert waiting.result().status_code == 200
