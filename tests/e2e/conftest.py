@@ -11,7 +11,7 @@ import tempfile
 import pytest
 
 from lib.daemon import ROOT, Daemon
-from lib.engine import Engine
+from lib.engine import Engine, Hosted
 from lib.fake_engine import FakeEngine
 from lib.wait import SCALE
 from lib.worker import WORKERS, Trace, type_of
@@ -210,6 +210,19 @@ def runner(make_daemon, trace):
         said = {"RIVET_NAMESPACE": place.namespace, "RIVET_RUNNER": place.pool, "RIVET_RUNNER_KEY": key, **(env or {})}
         return make_daemon(whole, engine=place.url, env=said, **(options or {}))
     return make
+
+
+@pytest.fixture(scope="module")
+def hosted(shared_engine, tmp_path_factory):
+    """The counterpart of `calm`: a pool of the real engine whose actors run in one daemon for a whole file."""
+    place = tmp_path_factory.mktemp("hosted")
+    kept = Trace(place / "trace.jsonl")
+    pool = shared_engine.in_pool()
+    types = {"probe": type_of("probe.py", trace=kept, sleep_after="never"),
+             "other": type_of("probe.py", trace=kept, sleep_after="never")}
+    env = {"RIVET_NAMESPACE": pool.namespace, "RIVET_RUNNER": pool.pool}
+    with Daemon(place, {"actors": types}, engine=pool.url, env=env) as daemon:
+        yield Hosted(pool, daemon, kept)
 
 
 @pytest.fixture(scope="session")

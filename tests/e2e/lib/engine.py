@@ -63,7 +63,10 @@ class Engine(Api):
         config = {"topology": {"datacenter_label": 1, "datacenters": {"default": place}},
                   "guard": {"host": "127.0.0.1", "port": self.port},
                   "api_peer": {"host": "127.0.0.1", "port": self.peer_port},
-                  "metrics": {"host": "127.0.0.1", "port": self.metrics_port}, "telemetry": {"enabled": False}}
+                  "metrics": {"host": "127.0.0.1", "port": self.metrics_port}, "telemetry": {"enabled": False},
+                  # On a busy machine it would leave nineteen of twenty of its workflows lying, for minutes; of a
+                  # thousand cores it never sees enough used.
+                  "runtime": {"worker_cpu_max": 1000000}}
         if self.token:
             config["auth"] = {"admin_token": self.token}
         with open(os.path.join(self.tmp, "config.json"), "w", encoding="utf-8") as file:
@@ -118,20 +121,13 @@ class Engine(Api):
 
     # ---- what it knows ----
 
-    def in_pool(self, pool=None):
-        """The same engine seen by a test that has a pool of its own."""
-        return Pool(self, pool or "pool-" + secrets.token_hex(4))
-
-    def runners(self, pool=None, **query):
-        pairs = "".join(f"&{name}={value}" for name, value in {"name": pool, **query}.items() if value is not None)
-        answer = self.get(f"/runners?namespace={self.namespace}{pairs}")
-        assert answer.status_code == 200, answer.text
-        return answer.json()["runners"]
-
-    def actor_names(self):
-        answer = self.get(f"/actors/names?namespace={self.namespace}&limit=1000")
-        assert answer.status_code == 200, answer.text
-        return answer.json()["names"]
+    def in_pool(self, namespace=None):
+        """The same engine seen by a test that has a pool of its own, in a namespace of its own unless told."""
+        word = secrets.token_hex(4)
+        if namespace is None:
+            namespace = "space-" + word
+            self.make_namespace(namespace)
+        return Pool(self, "pool-" + word, namespace)
 
     def make_namespace(self, name):
         answer = self.post("/namespaces", json={"name": name, "display_name": name})
@@ -141,11 +137,11 @@ class Engine(Api):
 class Pool(Api):
     """One pool of an engine."""
 
-    def __init__(self, engine, pool):
+    def __init__(self, engine, pool, namespace):
         super().__init__(engine.token)
         self.engine = engine
         self.pool = pool
-        self.namespace = engine.namespace
+        self.namespace = namespace
         self.address = engine.address
 
     @property
@@ -153,18 +149,40 @@ class Pool(Api):
         return self.engine.url
 
     def runners(self, **query):
-        return self.engine.runners(self.pool, **query)
+        pairs = "".join(f"&{name}={value}" for name, value in query.items())
+        answer = self.get(f"/runners?namespace={self.namespace}&name={self.pool}{pairs}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["runners"]
 
     def runner(self):
-        """The one runner of the pool."""
-        found = self.runners()
-        assert len(found) == 1, found
-        return found[0]
+        """The one runner of the pool; the listing lags behind a little."""
+        return self.wait_runners(1)[0]
 
-    def wait_runners(self, count, timeout=20):
+    def wait_runners(self, count, timeout=40):
         wait_for(lambda: len(self.runners()) == count, timeout, f"{count} runners")
         return self.runners()
+
+    def actor_names(self):
+        answer = self.get(f"/actors/names?namespace={self.namespace}&limit=1000")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["names"]
 
     def websocket(self, actor, rest="/ws", protocols=("rivet",), fields=(), **options):
         """A client's socket to an actor."""
         return WsClient(self.address, actor.path(rest), protocols, fields, **options)
+
+
+class Hosted(Pool):
+    """A pool with the one daemon that runs its actors; for tests that were written for the daemon's own interface."""
+
+    def __init__(self, pool, daemon, trace):
+        super().__init__(pool.engine, pool.pool, pool.namespace)
+        self.daemon = daemon
+        self.trace = trace
+        self.tmp = daemon.tmp
+
+    def log_tail(self, lines=40):
+        return self.daemon.log_tail(lines)
+
+    def workers(self):
+        return self.daemon.workers()

@@ -15,10 +15,12 @@ class Forwarder:
 
     mode PASS; STALL: nothing is read any more, so that the sender's buffers fill; SWALLOW: everything is read and thrown
     away, in both directions. rate: bytes a second and direction, None for all there is.
-    like: a pool or a fake engine, as which it can be given to a runner.
+    like: a pool or a fake engine, as which it can be given to a runner. tls: a server's context; then it speaks TLS to
+    whoever connects.
     """
 
-    def __init__(self, like):
+    def __init__(self, like, tls=None):
+        self.tls = tls
         self.target = like.address
         self.namespace = like.namespace
         self.pool = like.pool
@@ -46,7 +48,7 @@ class Forwarder:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://localhost:{self.port}" if self.tls else f"http://127.0.0.1:{self.port}"
 
     def _run(self):
         asyncio.set_event_loop(self.loop)
@@ -59,7 +61,7 @@ class Forwarder:
 
     def listen(self):
         async def begin():
-            self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self.server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
             self.port = self.server.sockets[0].getsockname()[1]
         self._call(begin())
 
