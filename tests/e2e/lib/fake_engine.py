@@ -18,6 +18,7 @@ import websockets
 from websockets.legacy.server import WebSocketServerProtocol
 
 from lib.fake_kv import FakeKv
+from lib.loops import end_loop
 from lib.runner_protocol import TO_CLIENT, TO_SERVER, Malformed, decode
 from lib.wait import wait_for
 
@@ -297,9 +298,7 @@ class FakeEngine:
         self.hold_pongs = False
         with contextlib.suppress(Exception):
             self.unlisten()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
-        self.loop.close()
+        end_loop(self.loop, self.thread)
 
     # ---- connections ----
 

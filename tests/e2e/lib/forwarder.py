@@ -6,6 +6,8 @@ import socket
 import struct
 import threading
 
+from lib.loops import end_loop
+
 PASS, STALL, SWALLOW = "pass", "stall", "swallow"
 PIECE = 65536
 
@@ -84,9 +86,7 @@ class Forwarder:
         with contextlib.suppress(Exception):
             self.unlisten()
             self.reset()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
-        self.loop.close()
+        end_loop(self.loop, self.thread)
 
     # ---- passing on ----
 
