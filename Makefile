@@ -147,9 +147,12 @@ deps: deps-test
 
 # ---- trying and proving it ----
 
+# Who says nothing about jobs gets one for each processor.
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # The second make sees what the first has installed.
 run: deps-run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(JOBS) all
 	@echo
 	@echo "Open   http://127.0.0.1:6420/gateway/counter/?rvt-namespace=default&rvt-method=getOrCreate&rvt-runner=default&rvt-key=first"
 	@echo "or     curl -X POST 'http://127.0.0.1:6420/gateway/counter/increment?rvt-namespace=default&rvt-method=getOrCreate&rvt-runner=default&rvt-key=first'"
@@ -157,9 +160,11 @@ run: deps-run
 	@exec $(BUILD)/rivet-runnerd --foreground --actor counter -- $(PYTHON) docs/examples/counter/counter.py
 
 test: deps-test
+	@$(MAKE) --no-print-directory $(JOBS) check-built
 	@$(MAKE) --no-print-directory check
 
-.PHONY: check
+.PHONY: check check-built
+check-built: $(BUILD)/rivet-runnerd $(UNIT_BIN)
 check: $(BUILD)/rivet-runnerd $(UNIT_BIN) test-corpus
 	@BUILD=$(abspath $(BUILD)) tests/run $(UNIT_BIN)
 
@@ -185,7 +190,7 @@ ANALYZE_FLAGS = $(LINT_FLAGS) -O1 -fanalyzer -Wno-analyzer-null-argument -Wno-an
 
 .PHONY: lint-text lint-cppcheck lint-doc
 lint: deps-lint
-	@$(MAKE) --no-print-directory -j$$(nproc) lint-text lint-cppcheck lint-doc $(addprefix lint/,$(SRC) src/main.c)
+	@$(MAKE) --no-print-directory $(JOBS) lint-text lint-cppcheck lint-doc $(addprefix lint/,$(SRC) src/main.c)
 
 lint-text:
 	$(call say,LINT,layers and format)

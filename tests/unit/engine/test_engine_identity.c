@@ -95,7 +95,7 @@ static void test_bound_and_rubbish(void **state)
 {
 	(void)state;
 	int64_t age;
-	char path[128], key[8];
+	char path[128], key[16];
 	for (int i = 0; i < 40; i++) {
 		(void)snprintf(key, sizeof(key), "k%d", i);
 		assert_int_equal(engine_identity_note(dir, key, NOW), 0);
