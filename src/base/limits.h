@@ -112,21 +112,23 @@
 #define LIMIT_TUNNEL_READY_MS (30 * 1000)    /* waiting for a ready actor; the engine waits as long */
 
 /* The link to an engine. */
-#define LIMIT_LINK_CONNECT_MS 5000          /* name service and TCP */
-#define LIMIT_LINK_UPGRADE_MS 5000          /* TLS and HTTP; an engine that stops accepts and never answers */
-#define LIMIT_LINK_INIT_MS 10000            /* from the open WebSocket to the engine's Init */
-#define LIMIT_LINK_SILENCE_MS 10000         /* it pings every 3 s */
-#define LIMIT_LINK_LAST_LOOK_MS 250         /* for what is in the socket before its silence counts */
-#define LIMIT_LINK_SLOW_MS 30000            /* between attempts that only a person's change can help */
-#define LIMIT_LINK_STEADY_MS 5000           /* online for less is not a success for the back-off */
-#define LIMIT_LINK_STOPPING_MS 5000         /* it lets go of a runner 15 s after the last announcement */
-#define LIMIT_LINK_RESYNC_MS 60000          /* what is under way is lost when connecting afresh */
-#define LIMIT_LINK_LOST_MARGIN_MS 1500      /* before the engine may start our actors elsewhere */
-#define LIMIT_LINK_LOST_SOON_MS 3000        /* before that, for the workers to save what they must */
-#define LIMIT_LINK_WINDOW 1000              /* messages the engine is behind; its pong waits for them, 1 ms each */
-#define LIMIT_LINK_WINDOW_MS 2000           /* likewise, measured */
-#define LIMIT_LINK_MARK 100                 /* messages between two questions how far it is */
-#define LIMIT_LINK_MARK_BYTES (1024 * 1024) /* likewise */
+#define LIMIT_LINK_CONNECT_MS 5000              /* name service and TCP */
+#define LIMIT_LINK_UPGRADE_MS 5000              /* TLS and HTTP; an engine that stops accepts and never answers */
+#define LIMIT_LINK_INIT_MS 10000                /* from the open WebSocket to the engine's Init */
+#define LIMIT_LINK_SILENCE_MS 10000             /* it pings every 3 s */
+#define LIMIT_LINK_LAST_LOOK_MS 250             /* for what is in the socket before its silence counts */
+#define LIMIT_LINK_SLOW_MS 30000                /* between attempts that only a person's change can help */
+#define LIMIT_LINK_STEADY_MS 5000               /* online for less is not a success for the back-off */
+#define LIMIT_LINK_STOPPING_MS 5000             /* it lets go of a runner 15 s after the last announcement */
+#define LIMIT_LINK_RESYNC_MS 60000              /* what is under way is lost when connecting afresh */
+#define LIMIT_LINK_LOST_MARGIN_MS 1500          /* before the engine may start our actors elsewhere */
+#define LIMIT_LINK_LOST_SOON_MS 3000            /* before that, for the workers to save what they must */
+#define LIMIT_LINK_WINDOW 1000                  /* messages the engine is behind; its pong waits for them, 1 ms each */
+#define LIMIT_LINK_WINDOW_MS 2000               /* likewise, measured */
+#define LIMIT_LINK_MARK 100                     /* messages between two questions how far it is */
+#define LIMIT_LINK_MARK_MS 100                  /* likewise, for the last of them */
+#define LIMIT_LINK_KEEP_BYTES (8 * 1024 * 1024) /* answers it may not have read yet, to be sent again after a break */
+#define LIMIT_LINK_MARK_BYTES (1024 * 1024)     /* likewise */
 #define LIMIT_LINK_CONTROL_BYTES (4 * 1024 * 1024) /* on their way, when events too have to wait */
 
 /* Actors of an engine. */

@@ -203,6 +203,8 @@ static void down(struct engine_link *l, bool was_online)
 	engine_link_drop(l);
 	engine_lost_offline(l);
 	if (was_online)
+		l->unsure_from = l->window.read;
+	if (was_online)
 		l->events->offline(l->arg);
 }
 
@@ -237,6 +239,7 @@ void engine_link_step(struct engine_link *l, enum engine_link_event ev)
 	case GOODBYE:
 		timer_disarm(&l->wait);
 		timer_disarm(&l->stopping);
+		timer_disarm(&l->mark);
 		ws_client_close(l->ws, WS_CLOSE_NORMAL, SLICE_LIT("pegboard.runner_shutdown"));
 		break;
 	case END:
@@ -335,6 +338,8 @@ void engine_link_init(struct engine_link *l)
 {
 	timer_init(&l->wait, l->loop, on_wait, l);
 	timer_init(&l->stopping, l->loop, on_stopping, l);
+	timer_init(&l->mark, l->loop, engine_link_on_mark, l);
+	list_init(&l->kept);
 	loop_task_init(&l->task, on_task, l);
 	engine_lost_init(l);
 }
@@ -373,6 +378,11 @@ bool engine_link_resync(struct engine_link *l)
 const char *engine_link_why_not(const struct engine_link *l)
 {
 	return is_online(l->state) ? NULL : l->why_not;
+}
+
+uint64_t engine_link_sent(const struct engine_link *l)
+{
+	return l->window.sent;
 }
 
 void engine_link_stats(const struct engine_link *l, struct engine_link_stats *ret)

@@ -21,6 +21,9 @@ struct engine_link_welcome {
 	bool same_runner;
 	struct slice runner_id;
 	int64_t lost_threshold_ms, stop_threshold_ms; /* as sent, any number */
+	/* With same_runner: frames that were sent when engine_link_sent() was above this, and before the break, may not
+	 * have arrived. Answers to HTTP requests among them are sent again by the link. */
+	uint64_t unsure_from;
 };
 
 struct engine_link_events {
@@ -81,6 +84,10 @@ enum engine_link_outcome {
 
 /* Sends one whole frame (ToServer); copies. 0 or enum engine_link_outcome, with nothing sent. */
 int engine_link_send(struct engine_link *l, enum engine_link_class class, struct slice frame);
+
+/* A number that grows with each frame sent, over all connections. After a break it tells, with unsure_from, whether
+ * what was sent when it had some value has surely arrived. */
+uint64_t engine_link_sent(const struct engine_link *l);
 
 /* Announces that this runner stops, now and again every LIMIT_LINK_STOPPING_MS, which each time gives it
  * runnerLostThreshold more (section 5.1); the socket stays open for what the actors still have to say. From here on the

@@ -60,6 +60,7 @@ static void on_timer(void *arg)
 	} else {
 		engine_lost_disarm(l);
 		l->runner_id[0] = '\0';
+		engine_link_keep_none(l);
 		l->events->lost(l->arg);
 	}
 }

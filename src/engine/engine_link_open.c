@@ -128,6 +128,7 @@ int engine_link_open(const struct engine_link_options *o, struct engine_link **r
 void engine_link_free(struct engine_link *l)
 {
 	engine_link_say_done(l);
+	engine_link_keep_none(l);
 	tls_context_free(l->tls);
 	buf_done(&l->init);
 	buf_done(&l->small);

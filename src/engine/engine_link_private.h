@@ -64,9 +64,13 @@ struct engine_link {
 	int64_t open_mono_ms; /* when it was open */
 	char ray[64];         /* the engine's name for this connection; "" unknown */
 	struct engine_window window;
-	bool wants_room;   /* a send was refused */
-	bool last_look;    /* the time for Init or ping is over, but for what is in the socket */
-	bool bad_told;     /* an undecodable frame was logged on this connection */
+	bool wants_room;      /* a send was refused */
+	bool last_look;       /* the time for Init or ping is over, but for what is in the socket */
+	bool bad_told;        /* an undecodable frame was logged on this connection */
+	uint64_t unsure_from; /* read by the engine when the link was last lost */
+	struct list kept;     /* answers it may not have read (engine_link_keep.c) */
+	size_t kept_bytes;
+	struct timer mark; /* the last frames have no mark behind them */
 	struct buf small;  /* pongs and the like being made */
 	struct timer wait; /* back-off; Init; silence: by state */
 	struct timer stopping;
@@ -107,12 +111,23 @@ void engine_link_free(struct engine_link *l);
 /* ---- engine_link_socket.c ---- */
 
 void engine_link_dial(struct engine_link *l);
+void engine_link_on_mark(void *arg);
 /* Drops the socket, if any, without a word. */
 void engine_link_drop(struct engine_link *l);
 /* Sends a message of the link's own, before everything else. */
 void engine_link_say(struct engine_link *l, struct slice frame);
 /* Encodes one without body. */
 void engine_link_say_stopping(struct engine_link *l);
+
+/* ---- engine_link_keep.c ---- */
+
+/* A frame was sent; kept if it may be sent again. */
+void engine_link_keep(struct engine_link *l, struct slice frame);
+/* The engine has read more. */
+void engine_link_keep_read(struct engine_link *l);
+/* Sends what is kept, again. */
+void engine_link_keep_again(struct engine_link *l);
+void engine_link_keep_none(struct engine_link *l);
 
 /* ---- engine_link_lost.c ---- */
 

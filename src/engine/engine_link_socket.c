@@ -18,11 +18,19 @@ static bool is_online(const struct engine_link *l)
 /* ---- out ---- */
 
 /* A ping that asks how far the engine is, if one is due. */
-static void mark_if_due(struct engine_link *l)
+static void mark_if_due(struct engine_link *l, bool quiet)
 {
 	uint8_t mark[ENGINE_WINDOW_MARK_BYTES];
-	if (engine_window_mark(&l->window, mark) && ws_client_send(l->ws, WS_PING, slice_of(mark, sizeof(mark))) == 0)
+	if (engine_window_mark(&l->window, quiet, mark) &&
+	    ws_client_send(l->ws, WS_PING, slice_of(mark, sizeof(mark))) == 0)
 		engine_window_marked(&l->window, loop_mono_ms(l->loop));
+	if (l->window.sent != l->window.marked && !timer_armed(&l->mark))
+		timer_arm(&l->mark, LIMIT_LINK_MARK_MS);
+}
+
+void engine_link_on_mark(void *arg)
+{
+	mark_if_due(CAST(struct engine_link, arg, ENGINE_LINK_MAGIC), true);
 }
 
 /* Hands a frame to the socket. 0 or enum ws_client_outcome. */
@@ -34,7 +42,8 @@ static int pass(struct engine_link *l, unsigned cost, struct slice frame)
 	l->stats.frames_out++;
 	l->stats.bytes_out += frame.n;
 	engine_window_sent(&l->window, cost, frame.n);
-	mark_if_due(l);
+	engine_link_keep(l, frame);
+	mark_if_due(l, false);
 	return 0;
 }
 
@@ -95,7 +104,7 @@ static void room_if_any(struct engine_link *l)
 {
 	if (!is_online(l))
 		return;
-	mark_if_due(l);
+	mark_if_due(l, false);
 	if (!l->wants_room || !has_room(l, ENGINE_LINK_TRAFFIC))
 		return;
 	l->wants_room = false;
@@ -135,15 +144,20 @@ static void take_init(struct engine_link *l, const struct runner_welcome *w)
 		return; /* once is enough */
 	struct engine_link_welcome welcome = {.runner_id = w->runner_id,
 					      .lost_threshold_ms = w->lost_threshold_ms,
-					      .stop_threshold_ms = w->stop_threshold_ms};
+					      .stop_threshold_ms = w->stop_threshold_ms,
+					      .unsure_from = l->unsure_from};
 	welcome.same_runner = slice_is(w->runner_id, l->runner_id) && w->runner_id.n > 0;
 	(void)snprintf(l->runner_id, sizeof(l->runner_id), "%.*s", SLICE_FMT(w->runner_id));
 	engine_link_step(l, LINK_INIT);
 	engine_lost_welcome(l, l->open_mono_ms, w->lost_threshold_ms);
 	engine_link_say_online(l, welcome.same_runner);
 	l->events->changed(l->arg);
+	if (!welcome.same_runner)
+		engine_link_keep_none(l);
 	if (l->state == LINK_ONLINE)
 		l->events->online(l->arg, &welcome);
+	if (l->state == LINK_ONLINE)
+		engine_link_keep_again(l);
 }
 
 static void take_ping(struct engine_link *l, int64_t ts)
@@ -189,6 +203,7 @@ static void on_pong(void *arg, struct slice payload)
 {
 	struct engine_link *l = CAST(struct engine_link, arg, ENGINE_LINK_MAGIC);
 	engine_window_answered(&l->window, payload);
+	engine_link_keep_read(l);
 	room_if_any(l);
 }
 
@@ -219,7 +234,7 @@ void engine_link_dial(struct engine_link *l)
 					    .connect_ms = LIMIT_LINK_CONNECT_MS,
 					    .upgrade_ms = LIMIT_LINK_UPGRADE_MS};
 	CHECK(l->ws == NULL);
-	l->window = (struct engine_window){0};
+	engine_window_restart(&l->window);
 	l->wants_room = l->bad_told = l->last_look = false;
 	l->stats.connects++;
 	l->n_sockets++;
@@ -228,6 +243,7 @@ void engine_link_dial(struct engine_link *l)
 
 void engine_link_drop(struct engine_link *l)
 {
+	timer_disarm(&l->mark);
 	if (l->ws != NULL)
 		ws_client_abort(TAKE(l->ws));
 }

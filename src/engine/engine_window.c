@@ -32,10 +32,11 @@ void engine_window_sent(struct engine_window *w, unsigned cost, size_t bytes)
 	w->bytes += bytes;
 }
 
-bool engine_window_mark(const struct engine_window *w, uint8_t ret[ENGINE_WINDOW_MARK_BYTES])
+bool engine_window_mark(const struct engine_window *w, bool quiet, uint8_t ret[ENGINE_WINDOW_MARK_BYTES])
 {
-	if (w->n_marks == ENGINE_WINDOW_MARKS ||
-	    (w->sent - w->marked < LIMIT_LINK_MARK && w->bytes < LIMIT_LINK_MARK_BYTES))
+	if (w->n_marks == ENGINE_WINDOW_MARKS || w->sent == w->marked)
+		return false;
+	if (!quiet && w->sent - w->marked < LIMIT_LINK_MARK && w->bytes < LIMIT_LINK_MARK_BYTES)
 		return false;
 	memcpy(ret, &w->sent, ENGINE_WINDOW_MARK_BYTES);
 	return true;
@@ -48,6 +49,12 @@ void engine_window_marked(struct engine_window *w, int64_t now_mono_ms)
 	w->marks[at].sent_mono_ms = now_mono_ms;
 	w->marked = w->sent;
 	w->bytes = 0;
+}
+
+void engine_window_restart(struct engine_window *w)
+{
+	w->marked = w->read = w->sent;
+	w->bytes = w->n_marks = 0;
 }
 
 void engine_window_answered(struct engine_window *w, struct slice payload)

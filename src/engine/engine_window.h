@@ -33,10 +33,13 @@ bool engine_window_open(const struct engine_window *w, int64_t now_mono_ms);
 
 void engine_window_sent(struct engine_window *w, unsigned cost, size_t bytes);
 
-/* Whether a mark is due, and what is in it. Ask again after each frame and each answer; engine_window_marked when it
- * was sent. */
-bool engine_window_mark(const struct engine_window *w, uint8_t ret[ENGINE_WINDOW_MARK_BYTES]);
+/* Whether a mark is due, and what is in it. Ask again after each frame and each answer, and with `quiet` when nothing
+ * was sent for a while; engine_window_marked when it was sent. */
+bool engine_window_mark(const struct engine_window *w, bool quiet, uint8_t ret[ENGINE_WINDOW_MARK_BYTES]);
 void engine_window_marked(struct engine_window *w, int64_t now_mono_ms);
+
+/* A new connection: nothing is on the way. Counting goes on. */
+void engine_window_restart(struct engine_window *w);
 
 /* An answer to a mark; answers to something else are ignored. Later marks may be answered alone (RFC 6455 5.5.3). */
 void engine_window_answered(struct engine_window *w, struct slice payload);

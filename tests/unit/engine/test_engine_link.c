@@ -31,6 +31,7 @@ struct world {
 	bool close_in_event;
 	size_t n_room, n_messages;
 	int64_t soon_ms;
+	uint64_t unsure_from;
 	bool closed;
 	int log_fd;
 };
@@ -62,6 +63,10 @@ static void on_heard(struct ws_peer *p, struct slice payload)
 		hear_init(w, &m.init);
 	else if (m.tag == RUNNER_TO_SERVER_PONG)
 		buf_addf(&w->heard, "pong %lld;", (long long)m.pong_ts);
+	else if (m.tag == RUNNER_TO_SERVER_TUNNEL && m.tunnel.kind == RUNNER_UP_RESPONSE_START)
+		buf_addf(&w->heard, "answer %u;", m.tunnel.response.status);
+	else if (m.tag == RUNNER_TO_SERVER_TUNNEL && m.tunnel.kind == RUNNER_UP_RESPONSE_ABORT)
+		buf_add_str(&w->heard, "abort;");
 	else
 		buf_addf(&w->heard, "%s;", names[m.tag]);
 }
@@ -127,6 +132,7 @@ static void on_online(void *arg, const struct engine_link_welcome *welcome)
 {
 	struct world *w = note(arg, welcome->same_runner ? "online same" : "online new");
 	assert_null(engine_link_why_not(w->link));
+	w->unsure_from = welcome->unsure_from;
 }
 
 static void on_message(void *arg, const struct runner_to_client *m)
@@ -873,6 +879,88 @@ static void test_resync_connects_afresh_once(void **state)
 
 /* ---- sending ---- */
 
+static void send_answer(struct world *w, uint16_t status, size_t n)
+{
+	uint8_t *body = mem_zalloc(n + 1);
+	const struct runner_to_server m = {
+	    .tag = RUNNER_TO_SERVER_TUNNEL,
+	    .tunnel = {.kind = status == 0 ? RUNNER_UP_RESPONSE_ABORT : RUNNER_UP_RESPONSE_START,
+		       .response = {.status = status, .has_body = true, .body = slice_of(body, n)}}};
+	assert_int_equal(send_frame(w, ENGINE_LINK_TRAFFIC, &m), 0);
+	mem_free(body);
+}
+
+static size_t unconsumed(struct world *w)
+{
+	struct engine_link_stats stats;
+	ws_peer_read(&w->engine);
+	engine_link_stats(w->link, &stats);
+	return stats.unconsumed;
+}
+
+static void test_answers_that_may_be_lost_are_sent_again(void **state)
+{
+	(void)state;
+	struct world w;
+	world_online(&w);
+	send_answer(&w, 200, 10);
+	send_answer(&w, 0, 0);
+	pass(&w, LIMIT_LINK_MARK_MS); /* the mark behind them */
+	IO_UNTIL(w.loop, unconsumed(&w) == 0);
+	uint64_t sure = engine_link_sent(w.link);
+	w.engine.pongless = true;
+	send_answer(&w, 201, 10);
+	assert_int_equal(send_traffic(&w, 5), 0);
+	assert_int_equal(send_events(&w), 0);
+	send_answer(&w, 0, 0);
+	send_answer(&w, 203, 10);
+	send_answer(&w, 202, LIMIT_LINK_KEEP_BYTES); /* is not kept */
+	ws_peer_drop(&w.engine, true);
+	IO_UNTIL(w.loop, traced(&w, "offline;"));
+	w.engine.pongless = false;
+	world_again(&w, "offline;online same;");
+	assert_int_equal(w.unsure_from, sure);
+	IO_UNTIL(w.loop, heard(&w, "answer 203;"));
+	assert_non_null(strstr(buf_text(&w.heard), ";answer 201;abort;answer 203;"));
+	engine_beat(&w, 1);
+	assert_false(heard(&w, "answer 202;") || heard(&w, "tunnel;") || heard(&w, "events;") ||
+		     heard(&w, "answer 200;"));
+	/* Not a third time. */
+	pass(&w, LIMIT_LINK_MARK_MS);
+	IO_UNTIL(w.loop, unconsumed(&w) == 0);
+	ws_peer_drop(&w.engine, true);
+	IO_UNTIL(w.loop, traced(&w, "offline;"));
+	world_again(&w, "offline;online same;");
+	engine_beat(&w, 1);
+	assert_false(heard(&w, "answer") || heard(&w, "abort"));
+	world_done(&w);
+}
+
+static void test_answers_of_another_runner_are_not(void **state)
+{
+	(void)state;
+	struct world w;
+	world_online(&w);
+	w.engine.pongless = true;
+	send_answer(&w, 201, 10);
+	ws_peer_drop(&w.engine, true);
+	IO_UNTIL(w.loop, traced(&w, "offline;"));
+	engine_accept(&w);
+	engine_welcome_as(&w, "another", 15000);
+	IO_UNTIL(w.loop, traced(&w, "online new;"));
+	engine_beat(&w, 1);
+	assert_false(heard(&w, "answer"));
+	send_answer(&w, 201, 10);
+	ws_peer_drop(&w.engine, true);
+	loop_skew(w.loop, 15000);
+	IO_UNTIL(w.loop, traced(&w, "lost;"));
+	engine_accept(&w);
+	engine_welcome_as(&w, "another", 15000);
+	engine_beat(&w, 1);
+	assert_false(heard(&w, "answer"));
+	world_done(&w);
+}
+
 static void test_an_engine_that_is_behind_shuts_the_window(void **state)
 {
 	(void)state;
@@ -977,6 +1065,8 @@ int main(void)
 	    cmocka_unit_test(test_stopping_without_an_engine),
 	    cmocka_unit_test(test_closing_from_inside_any_event),
 	    cmocka_unit_test(test_resync_connects_afresh_once),
+	    cmocka_unit_test(test_answers_that_may_be_lost_are_sent_again),
+	    cmocka_unit_test(test_answers_of_another_runner_are_not),
 	    cmocka_unit_test(test_an_engine_that_is_behind_shuts_the_window),
 	    cmocka_unit_test(test_an_engine_that_keeps_up_never_shuts_it),
 	    cmocka_unit_test(test_a_full_socket_leaves_room_for_control),

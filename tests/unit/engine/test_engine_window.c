@@ -19,7 +19,7 @@ struct peer {
 
 static void mark_if_due(struct peer *p)
 {
-	if (engine_window_mark(&p->w, p->marks[p->n])) {
+	if (engine_window_mark(&p->w, false, p->marks[p->n])) {
 		p->n++;
 		engine_window_marked(&p->w, p->now);
 	}
@@ -111,6 +111,26 @@ static void test_strange_answers(void **state)
 	assert_int_equal(p.w.read, 3 * LIMIT_LINK_MARK);
 }
 
+static void test_quiet_and_a_new_connection(void **state)
+{
+	(void)state;
+	struct peer p = {0};
+	uint8_t mark[ENGINE_WINDOW_MARK_BYTES];
+	assert_false(engine_window_mark(&p.w, true, mark));
+	send(&p, 1, 10);
+	assert_false(engine_window_mark(&p.w, false, mark));
+	assert_true(engine_window_mark(&p.w, true, mark));
+	engine_window_marked(&p.w, 0);
+	assert_false(engine_window_mark(&p.w, true, mark));
+	while (engine_window_open(&p.w, 0))
+		send(&p, 1, 10);
+	engine_window_restart(&p.w);
+	assert_true(engine_window_open(&p.w, LIMIT_LINK_WINDOW_MS));
+	assert_int_equal(p.w.sent, LIMIT_LINK_WINDOW);
+	engine_window_answered(&p.w, slice_of(mark, sizeof(mark))); /* of the old one */
+	assert_int_equal(p.w.read, LIMIT_LINK_WINDOW);
+}
+
 static unsigned cost_of_list(bool has_limit, uint64_t limit)
 {
 	struct buf b;
@@ -143,6 +163,7 @@ int main(void)
 	    cmocka_unit_test(test_shut_by_time),
 	    cmocka_unit_test(test_it_opens_again_when_the_ring_was_full),
 	    cmocka_unit_test(test_strange_answers),
+	    cmocka_unit_test(test_quiet_and_a_new_connection),
 	    cmocka_unit_test(test_costs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
