@@ -208,7 +208,10 @@ def runner(make_daemon, trace):
     def make(place, key=None, env=None, config=None, argv=(), options=None, **settings):
         whole = {**(config or {}), "actors": {"probe": type_of("probe.py", *argv, trace=trace, **settings)}}
         said = {"RIVET_NAMESPACE": place.namespace, "RIVET_RUNNER": place.pool, "RIVET_RUNNER_KEY": key, **(env or {})}
-        return make_daemon(whole, engine=place.url, env=said, **(options or {}))
+        daemon = make_daemon(whole, engine=place.url, env=said, **(options or {}))
+        if hasattr(place, "wait_ready") and daemon.running:
+            place.wait_ready()
+        return daemon
     return make
 
 
@@ -222,6 +225,7 @@ def hosted(shared_engine, tmp_path_factory):
              "other": type_of("probe.py", trace=kept, sleep_after="never")}
     env = {"RIVET_NAMESPACE": pool.namespace, "RIVET_RUNNER": pool.pool}
     with Daemon(place, {"actors": types}, engine=pool.url, env=env) as daemon:
+        pool.wait_ready()
         yield Hosted(pool, daemon, kept)
 
 

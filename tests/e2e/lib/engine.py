@@ -94,13 +94,13 @@ class Engine(Api):
             return False
 
     def stop(self):
-        """As a service manager would; what it does not do in time is done for it."""
+        """As an impatient service manager would: it says that it goes away, then waits for its clients for an hour."""
         self.http.close()
         if self.proc.poll() is not None:
             return
         self.proc.send_signal(signal.SIGTERM)
         try:
-            self.proc.wait(15 * SCALE)
+            self.proc.wait(2 * SCALE)
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -153,6 +153,13 @@ class Pool(Api):
         answer = self.get(f"/runners?namespace={self.namespace}&name={self.pool}{pairs}")
         assert answer.status_code == 200, answer.text
         return answer.json()["runners"]
+
+    def wait_ready(self, timeout=40):
+        """Actors can be made: the engine has taken note of the pool, a moment after its first runner came."""
+        def noted():
+            answer = self.get(f"/runner-configs?namespace={self.namespace}")
+            return answer.status_code == 200 and self.pool in answer.json()["runner_configs"]
+        wait_for(noted, timeout, "the pool")
 
     def runner(self):
         """The one runner of the pool; the listing lags behind a little."""

@@ -27,6 +27,8 @@ class Forwarder:
         self.namespace = like.namespace
         self.pool = like.pool
         self.token = like.token
+        if hasattr(like, "wait_ready"):
+            self.wait_ready = like.wait_ready
         self.mode = PASS
         self.rate = None
         self.passed = 0
