@@ -280,17 +280,30 @@ static void entomb(struct engine_actor *a)
 	engine_driver_check_closed(d);
 }
 
-static void tell_stopped(struct engine_actor *a)
+static void put_stopped(struct engine_actor *a, const char *message)
 {
-	bool ok = ended_well(a);
-	MEM_AUTO char *text = ok ? NULL : clean(a->message == NULL ? "this runner stopped it" : a->message);
+	MEM_AUTO char *text = a->ended_well ? NULL : clean(message == NULL ? "this runner stopped it" : message);
 	engine_driver_event(a->d, a,
 			    (struct runner_event){.kind = RUNNER_EVENT_STOPPED,
-						  .code = ok ? RUNNER_STOP_OK : RUNNER_STOP_ERROR,
-						  .has_message = !ok,
+						  .code = a->ended_well ? RUNNER_STOP_OK : RUNNER_STOP_ERROR,
+						  .has_message = text != NULL,
 						  .message = slice_str(text)});
+}
+
+static void tell_stopped(struct engine_actor *a)
+{
+	a->ended_well = ended_well(a);
+	put_stopped(a, a->message);
 	a->d->stats.stops++;
 	entomb(a);
+}
+
+void engine_actor_replayed(struct engine_actor *a)
+{
+	a->silent = false;
+	if (a->state == EA_ENDED &&
+	    !engine_outbox_has(a->d->outbox, slice_str(a->id), a->generation, RUNNER_EVENT_STOPPED))
+		put_stopped(a, NULL);
 }
 
 void engine_actor_end(struct engine_actor *a, char *message)

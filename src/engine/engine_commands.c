@@ -49,10 +49,12 @@ static void on_start(struct engine_driver *d, struct engine_actor *a, const stru
 		return;
 	}
 	d->stats.replays++;
-	if (c->checkpoint.generation == a->generation)
+	if (c->checkpoint.generation == a->generation) {
+		engine_actor_replayed(a);
 		note_index(a, c->checkpoint.index);
-	else
+	} else {
 		engine_driver_ack(d, a->id, c->checkpoint.generation, c->checkpoint.index);
+	}
 }
 
 /* There is nothing of that incarnation to be stopped: it is said once, by a tombstone. */

@@ -58,6 +58,7 @@ struct engine_actor {
 	/* The end of this incarnation. */
 	enum actor_stopped how;
 	char *message;
+	bool ended_well; /* what its last event said */
 	/* Beyond one incarnation. */
 	struct restart restart;
 	struct timer back_off;
@@ -121,6 +122,9 @@ struct engine_actor *engine_actor_find(const struct engine_driver *d, struct sli
 struct engine_actor *engine_actor_need(struct engine_driver *d, struct slice id);
 /* A new incarnation takes the place of what was known; an older one that lives is ended without a word. */
 void engine_actor_begin(struct engine_actor *a, const struct runner_command *c);
+/* The engine tells the start of this very incarnation again: it is this runner's, whatever was believed, and if it has
+ * ended the engine has not heard of it. */
+void engine_actor_replayed(struct engine_actor *a);
 /* Looks at it in the tick. */
 void engine_actor_poke(struct engine_actor *a);
 void engine_actor_report(struct engine_actor *a, const struct actor_ref *ref, const struct actor_report *r);

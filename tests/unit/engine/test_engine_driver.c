@@ -287,10 +287,34 @@ static void test_replayed_start(void **state)
 	world_lost(pl, PLACE_CRASHED, "died");
 	turn();
 	ack_all();
-	add_start(A, 1, 0); /* a replay of what has ended */
+	add_start(A, 1, 0); /* a replay of what has ended: it has not heard */
 	command();
 	assert_int_equal(world_n_placed, 1);
+	assert_int_equal(count(A, 1, RUNNER_EVENT_STOPPED), 2);
+	assert_int_equal(lnk->events[last(RUNNER_EVENT_STOPPED)].ev.code, RUNNER_STOP_ERROR);
+}
+
+static void test_given_up_too_early(void **state)
+{
+	(void)state;
+	struct place *a = run(A, 1), *b = run(B, 1);
+	offline();
+	lnk->o.events->lost(lnk->o.arg);
+	turn();
+	world_lost(a, PLACE_STOPPED, NULL);
+	turn();
+	lnk->n_events = 0;
+	online(false); /* the link counts it as another life, but the engine does not */
+	add_start(A, 1, 0);
+	add_start(B, 1, 0);
+	command();
 	assert_int_equal(count(A, 1, RUNNER_EVENT_STOPPED), 1);
+	world_lost(b, PLACE_STOPPED, NULL);
+	turn();
+	assert_int_equal(count(B, 1, RUNNER_EVENT_STOPPED), 1);
+	for (size_t i = 0; i < lnk->n_events; i++)
+		assert_int_equal(lnk->events[i].ev.code, RUNNER_STOP_ERROR);
+	assert_int_equal(world_n_placed, 2);
 }
 
 static void test_start_and_stop_in_one_list(void **state)
@@ -589,6 +613,7 @@ int main(void)
 	    TEST(test_unknown_name),
 	    TEST(test_slots),
 	    TEST(test_replayed_start),
+	    TEST(test_given_up_too_early),
 	    TEST(test_start_and_stop_in_one_list),
 	    TEST(test_stop_of_unknown),
 	    TEST(test_newer_generation_ends_the_older),
