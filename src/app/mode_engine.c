@@ -3,9 +3,9 @@
  *
  * Failure paths at start: the directory (73), a runner key that another runner
  * took a short while ago (79). */
-#include "app/mode.h"
+#include "app/mode_engine.h"
 
-#include "engine/engine.h"
+#include "codec/json_field.h"
 #include "engine/engine_identity.h"
 #include "local/local_access.h"
 
@@ -30,6 +30,16 @@ struct mode_engine {
 static struct mode_engine *mode_of(void *arg)
 {
 	return CAST(struct mode_engine, arg, MODE_ENGINE_MAGIC);
+}
+
+struct engine *mode_engine_of(struct mode *m)
+{
+	return mode_of(m)->engine;
+}
+
+struct loop *mode_engine_loop(struct mode *m)
+{
+	return mode_of(m)->o.loop;
 }
 
 static void on_engine_changed(void *arg)
@@ -185,6 +195,20 @@ static unsigned on_access(struct mode *base, const struct http_head *h)
 	return local_access_api(&access, h) ? 0 : 403;
 }
 
+static void on_status(struct mode *base, struct buf *out)
+{
+	const struct mode_engine *m = mode_of(base);
+	MEM_AUTO char *url = engine_endpoint_text(&m->o.config->endpoint);
+	const char *const texts[][2] = {{"engine", url},
+					{"namespace", config_get(m->o.config, CONFIG_NAMESPACE)},
+					{"runner", config_get(m->o.config, CONFIG_RUNNER)},
+					{"runner_key", m->runner_key == NULL ? "" : m->runner_key}};
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		buf_addf(out, ",\"%s\":", texts[i][0]);
+		json_put_str(out, slice_str(texts[i][1]));
+	}
+}
+
 static void on_metrics(struct mode *base, struct buf *out)
 {
 	engine_metrics(mode_of(base)->engine, out);
@@ -200,6 +224,9 @@ static const struct mode_ops mode_ops = {.name = "engine",
 					 .close = on_close,
 					 .actors = on_actors,
 					 .access = on_access,
+					 .list = mode_engine_list,
+					 .command = mode_engine_command,
+					 .status = on_status,
 					 .metrics = on_metrics};
 
 struct mode *mode_engine_new(const struct mode_options *o)

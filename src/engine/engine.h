@@ -55,3 +55,23 @@ void engine_close(struct engine *g, void (*closed)(void *arg), void *arg);
 /* NULL once closing. */
 struct actor_table *engine_actors(struct engine *g);
 void engine_metrics(const struct engine *g, struct buf *out);
+
+/* One actor for an operator; text lives during the call. */
+struct engine_view {
+	struct actor_view actor; /* state "waiting": for its start; "ended": it failed, and is remembered */
+	const char *failure;     /* how it ended last, when not as asked; or NULL */
+	int64_t create_ms;       /* of this incarnation; 0: not known */
+	int64_t alarm_at_wall_ms;
+	int64_t back_off_ms;
+};
+/* Actors awake, waiting, or failed lately; name and id: of these only, NULL: any. fn must not call back. */
+void engine_each(struct engine *g, const char *name, const char *id, void (*fn)(void *arg, const struct engine_view *v),
+		 void *arg);
+
+enum engine_wish_outcome {
+	ENGINE_WISH_ABSENT = 1, /* it is not awake here */
+	ENGINE_WISH_STOPPING,   /* it is ending already */
+};
+/* Asks the engine to put a running actor to sleep or to destroy it, as the actor itself may. 0 or enum
+ * engine_wish_outcome. */
+int engine_wish(struct engine *g, const char *id, bool destroy);

@@ -87,6 +87,7 @@ void engine_actor_free(struct engine_actor *a)
 	loop_cancel(&a->work);
 	map_remove(&a->d->by_id, &a->by_id);
 	mem_free(a->last_failure);
+	mem_free(a->failed_name);
 	a->magic = 0;
 	mem_free(a);
 }
@@ -459,6 +460,14 @@ static void on_intent_destroy(struct engine_actor *a)
 	intend(a, RUNNER_EVENT_STOP);
 }
 
+void engine_actor_wish(struct engine_actor *a, bool destroy)
+{
+	if (destroy && !a->destroy_asked)
+		on_intent_destroy(a);
+	else if (!destroy && !a->sleep_asked)
+		on_intent_sleep(a);
+}
+
 static void on_stopped(struct engine_actor *a, const struct actor_report *r)
 {
 	uint32_t random;
@@ -477,7 +486,9 @@ static void on_stopped(struct engine_actor *a, const struct actor_report *r)
 		random = (uint32_t)clock_mono_us();
 	restart_failed(&a->restart, now_of(a), random);
 	mem_free(a->last_failure);
+	mem_free(a->failed_name);
 	a->last_failure = mem_strdup(r->message);
+	a->failed_name = mem_strdup(a->name);
 }
 
 void engine_actor_report(struct engine_actor *a, const struct actor_ref *ref, const struct actor_report *r)

@@ -62,8 +62,8 @@ struct engine_actor {
 	/* Beyond one incarnation. */
 	struct restart restart;
 	struct timer back_off;
-	char *last_failure;
-	unsigned calls; /* state calls and alarm writes under way: they point here */
+	char *last_failure, *failed_name; /* how it failed last, and as what; or NULL */
+	unsigned calls;                   /* state calls and alarm writes under way: they point here */
 	struct engine_alarm alarm;
 	struct loop_task work;
 };
@@ -138,6 +138,9 @@ void engine_actor_call_over(void *actor);
 bool engine_actor_active(const struct engine_actor *a);
 /* Its memory, when nothing points to it. */
 void engine_actor_free(struct engine_actor *a);
+
+/* As if the actor had asked for it. It is EA_LIVE and not told to stop. */
+void engine_actor_wish(struct engine_actor *a, bool destroy);
 
 /* ---- engine_alarm.c ---- */
 

@@ -535,6 +535,58 @@ static void test_unknown_traffic_asks_again(void **state)
 	assert_int_equal(lnk->n_resync, 1);
 }
 
+/* ---- for an operator ---- */
+
+struct seen {
+	size_t n;
+	char id[64], name[64], state[32], failure[64];
+};
+
+static void on_seen(void *arg, const struct engine_view *v)
+{
+	struct seen *s = arg;
+	s->n++;
+	(void)snprintf(s->id, sizeof(s->id), "%s", v->actor.id);
+	(void)snprintf(s->name, sizeof(s->name), "%s", v->actor.name);
+	(void)snprintf(s->state, sizeof(s->state), "%s", v->actor.state);
+	(void)snprintf(s->failure, sizeof(s->failure), "%s", v->failure == NULL ? "" : v->failure);
+}
+
+static void test_view(void **state)
+{
+	struct seen s = {0};
+	(void)state;
+	struct place *a = run(A, 1);
+	run(B, 1);
+	world_lost(a, PLACE_CRASHED, "died");
+	turn();
+	engine_each(engine, NULL, NULL, on_seen, &s);
+	assert_int_equal(s.n, 2);
+	s = (struct seen){0};
+	engine_each(engine, "counter", A, on_seen, &s);
+	assert_int_equal(s.n, 1);
+	assert_string_equal(s.name, "counter");
+	assert_string_equal(s.state, "ended");
+	assert_string_equal(s.failure, "died");
+	s = (struct seen){0};
+	engine_each(engine, "other", NULL, on_seen, &s);
+	assert_int_equal(s.n, 0);
+}
+
+static void test_wish(void **state)
+{
+	(void)state;
+	struct place *a = run(A, 1);
+	assert_int_equal(engine_wish(engine, B, false), ENGINE_WISH_ABSENT);
+	assert_int_equal(engine_wish(engine, A, false), 0);
+	turn();
+	assert_int_equal(count(A, 1, RUNNER_EVENT_SLEEP), 1);
+	add_stop(A, 1, 1);
+	command();
+	assert_string_equal(a->stop_reason, "sleep");
+	assert_int_equal(engine_wish(engine, A, true), ENGINE_WISH_STOPPING);
+}
+
 /* ---- draining ---- */
 
 static void test_drain(void **state)
@@ -627,6 +679,8 @@ int main(void)
 	    TEST(test_evicted),
 	    TEST(test_evicted_has_an_end),
 	    TEST(test_unknown_traffic_asks_again),
+	    TEST(test_view),
+	    TEST(test_wish),
 	    TEST(test_drain),
 	    TEST(test_drain_without_a_link),
 	    TEST(test_drain_has_an_end),
