@@ -122,7 +122,7 @@ check-vectors: $(BUILD)/tests/check-vectors
 LLHTTP_PACKAGE := $(if $(shell apt-cache show libllhttp-dev 2>/dev/null | head -n 1),libllhttp-dev,node-llhttp)
 BUILD_PACKAGES := gcc make pkg-config libuv1-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev $(LLHTTP_PACKAGE)
 RUN_PACKAGES := python3 curl
-DOC_PACKAGES := lowdown
+DOC_PACKAGES := lowdown dpkg-dev
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-websockets procps util-linux \
 	nodejs:node npm:npm golang-go:go nginx-light:nginx uvicorn python3-starlette python3-fastapi gunicorn python3-flask socat \
 	ca-certificates systemd:systemd-analyze man-db:man zsh fish bash-completion
@@ -275,6 +275,14 @@ install: all $(MAN) $(COMPLETIONS)
 	$(PUT) $(BUILD)/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rivet-runnerd.fish
 	test -e $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json || \
 		$(PUT) conf/rivet-runnerd.json $(DESTDIR)/etc/rivet-runnerd/rivet-runnerd.json
+
+DEB = $(BUILD)/rivet-runnerd_$(VERSION)_$(shell dpkg --print-architecture).deb
+.PHONY: deb
+deb:
+	$(Q)rm -rf $(BUILD)/deb
+	$(Q)$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=$(BUILD)/deb >/dev/null
+	$(Q)SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) conf/deb/build $(BUILD)/deb $(VERSION) $(DEB)
+	@echo $(DEB)
 
 # The configuration in /etc stays: it may be the operator's work.
 uninstall:
