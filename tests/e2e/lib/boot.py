@@ -10,7 +10,7 @@ from lib import procs
 from lib.wait import SCALE, wait_for
 
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3-minimal", "libpython3-stdlib", "curl", "ca-certificates", "init-system-helpers",
-            "libuv1", "libjansson4", "libsqlite3-0", "libssl3", "nodejs", "openjdk-17-jre-headless")
+            "libuv1", "libjansson4", "libsqlite3-0", "libssl3", "nodejs", "openjdk-17-jdk-headless")
 BOOT = """
     mount --make-rprivate /
     mount --bind "$1" "$1"
