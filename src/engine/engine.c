@@ -183,7 +183,13 @@ static void on_absent(void *arg, const char *actor_id)
 		    LOG_STR("actor_id", actor_id));
 }
 
-static const struct engine_tunnel_ops tunnel_ops = {.send = on_tunnel_send, .absent = on_absent};
+static void on_tunnel_state(void *arg, const struct runner_kv_request *what, engine_kv_done *done, void *done_arg)
+{
+	engine_kv_submit(engine_of(arg)->kv, what, done, done_arg);
+}
+
+static const struct engine_tunnel_ops tunnel_ops = {
+    .send = on_tunnel_send, .absent = on_absent, .state = on_tunnel_state};
 
 /* ---- opening ---- */
 
@@ -352,8 +358,8 @@ static void on_close_step(void *arg)
 	}
 	void (*closed)(void *) = g->closed;
 	void *closed_arg = g->closed_arg;
+	engine_kv_free(g->kv); /* the last answers go to the tunnel too */
 	engine_tunnel_free(g->tunnel);
-	engine_kv_free(g->kv);
 	timer_disarm(&g->limit);
 	loop_cancel(&g->changed);
 	loop_cancel(&g->close_step);
@@ -429,6 +435,8 @@ void engine_metrics(const struct engine *g, struct buf *out)
 	put(out, "requests_aborted_total", "Requests given back to the engine.", "counter", t.aborted);
 	put(out, "requests_refused_total", "Requests refused before they reached a worker.", "counter", t.refused);
 	put(out, "websockets_total", "WebSockets through the tunnel.", "counter", t.websockets);
+	put(out, "websockets_reopened_total", "Hibernating WebSockets opened to another worker.", "counter",
+	    t.reopened);
 	put(out, "messages_lost_total", "Gaps noticed in WebSocket messages.", "counter", t.messages_lost);
 	put(out, "tunnel_flows", "Requests and WebSockets under way.", "gauge", t.flows);
 	put(out, "tunnel_bytes", "Bytes kept for them.", "gauge", t.bytes);

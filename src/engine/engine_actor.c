@@ -175,6 +175,7 @@ void engine_actor_begin(struct engine_actor *a, const struct runner_command *c)
 			memcpy(a->input, c->input.p, c->input.n);
 	}
 	a->how = STOPPED_ASKED;
+	engine_tunnel_started(a->d->g->tunnel, a->id, c->sockets);
 	engine_actor_poke(a);
 }
 
@@ -504,6 +505,7 @@ void engine_actor_report(struct engine_actor *a, const struct actor_ref *ref, co
 	switch (r->kind) {
 	case REPORT_RUNNING:
 		on_running(a);
+		engine_tunnel_running(a->d->g->tunnel, a->id);
 		return;
 	case REPORT_INTENT_SLEEP:
 		on_intent_sleep(a);

@@ -96,6 +96,7 @@ static struct engine_tunnel_actor *need_actor(struct engine_tunnel *t, struct sl
 	if (node != NULL)
 		return CONTAINER_OF(node, struct engine_tunnel_actor, by_id);
 	struct engine_tunnel_actor *a = mem_zalloc(sizeof(*a));
+	list_init(&a->sleepers);
 	CHECK(id.n < sizeof(a->id));
 	memcpy(a->id, id.p, id.n);
 	CHECK(map_put(&t->actors, &a->by_id, slice_str(a->id)) == 0); /* not more of them than flows */
@@ -152,6 +153,29 @@ int engine_flow_open(struct engine_flow *f, struct engine_tunnel *t, const struc
 	fill_exchange(f, h);
 	t->stats.flows++;
 	return 0;
+}
+
+void engine_flow_move(struct engine_flow *to, struct engine_flow *from)
+{
+	enum engine_flow_kind kind = to->kind;
+	bool listed = from->listed, pending = list_linked(&from->pending);
+	engine_flow_unlist(from);
+	list_remove(&from->all);
+	list_remove(&from->pending);
+	timer_disarm(&from->timer);
+	loop_cancel(&from->work);
+	*to = *from;
+	to->kind = kind;
+	to->listed = listed;
+	list_init(&to->all);
+	list_init(&to->pending);
+	list_push_back(&to->t->flows, &to->all);
+	if (pending)
+		list_push_back(&to->t->pending, &to->pending);
+	if (listed)
+		CHECK(map_put(&to->t->by_pair, &to->by_pair, slice_of(to->pair, sizeof(to->pair))) == 0);
+	from->magic = 0;
+	from->x = NULL;
 }
 
 void engine_flow_unlist(struct engine_flow *f)

@@ -36,7 +36,7 @@ struct engine_request {
 
 static struct engine_request *request_of(struct engine_flow *f)
 {
-	CHECK(f->magic == ENGINE_FLOW_MAGIC && !f->socket);
+	CHECK(f->magic == ENGINE_FLOW_MAGIC && f->kind == ENGINE_FLOW_REQUEST);
 	return CONTAINER_OF(f, struct engine_request, f);
 }
 

@@ -14,6 +14,7 @@
 #include "engine/engine_tunnel_private.h"
 
 #include "base/log.h"
+#include "codec/actor_id.h"
 #include "codec/route_words.h"
 #include "codec/ws_frame.h"
 
@@ -38,12 +39,11 @@ struct engine_socket {
 
 static struct engine_socket *socket_of(struct engine_flow *f)
 {
-	CHECK(f->magic == ENGINE_FLOW_MAGIC && f->socket);
+	CHECK(f->magic == ENGINE_FLOW_MAGIC && f->kind == ENGINE_FLOW_SOCKET);
 	return CONTAINER_OF(f, struct engine_socket, f);
 }
 
-/* a is after b, wrapping. */
-static bool is_after(uint16_t a, uint16_t b)
+bool engine_socket_after(uint16_t a, uint16_t b)
 {
 	return a != b && (uint16_t)(a - b) < 32767;
 }
@@ -78,17 +78,15 @@ static void send_open(struct engine_socket *s)
 	(void)engine_flow_send(&s->f, &m);
 }
 
-/* Codes that may stand in a close frame of ours (runner protocol v7, section 7.3). */
-static bool is_sendable(unsigned code)
+bool engine_socket_sendable(unsigned code)
 {
 	return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
-/* At most n bytes, whole characters only. */
-static struct slice cut(struct slice text, size_t n)
+struct slice engine_socket_reason(struct slice text)
 {
-	if (text.n > n) {
-		text.n = n;
+	if (text.n > WS_REASON_MAX) {
+		text.n = WS_REASON_MAX;
 		while (text.n > 0 && (text.p[text.n] & 0xc0) == 0x80)
 			text.n--;
 	}
@@ -100,8 +98,8 @@ static void send_close(struct engine_socket *s, unsigned code, struct slice reas
 	struct runner_tunnel_up m = {.kind = RUNNER_UP_WS_CLOSE};
 	if (code != WS_CLOSE_NONE) {
 		m.close.has_code = m.close.has_reason = true;
-		m.close.code = (uint16_t)(is_sendable(code) ? code : WS_CLOSE_ERROR);
-		m.close.reason = cut(reason, WS_REASON_MAX);
+		m.close.code = (uint16_t)(engine_socket_sendable(code) ? code : WS_CLOSE_ERROR);
+		m.close.reason = engine_socket_reason(reason);
 	}
 	(void)engine_flow_send(&s->f, &m);
 }
@@ -277,10 +275,15 @@ static void on_head(void *end, struct exchange *x, const struct http_head *h)
 {
 	struct engine_socket *s = end;
 	char reason[64];
-	(void)x;
 	timer_disarm(&s->f.timer);
 	if (s->state != SOCKET_OPENING)
 		return;
+	if (h->status == 101 && x->hibernates) {
+		engine_sleeper_take(&s->f, h, s->expected);
+		buf_done(&s->to_worker);
+		mem_free(s);
+		return;
+	}
 	if (h->status == 101) {
 		s->reader = ws_reader_new(false, LIMIT_ENGINE_BODY_BYTES, &reader_events, s);
 		s->state = SOCKET_OPEN;
@@ -412,7 +415,7 @@ static void on_backlog(struct engine_socket *s)
 void engine_socket_message(struct engine_flow *f, uint16_t index, bool binary, struct slice data)
 {
 	struct engine_socket *s = socket_of(f);
-	if (s->state != SOCKET_OPEN || (index != s->expected && !is_after(index, s->expected)))
+	if (s->state != SOCKET_OPEN || (index != s->expected && !engine_socket_after(index, s->expected)))
 		return; /* before our answer, or one that was here before */
 	if (index != s->expected) {
 		on_gap(s, index);
@@ -434,9 +437,9 @@ void engine_socket_closed(struct engine_flow *f, unsigned code, struct slice rea
 		return;
 	}
 	end_client(s);
-	if (code != WS_CLOSE_NONE && !is_sendable(code))
+	if (code != WS_CLOSE_NONE && !engine_socket_sendable(code))
 		code = WS_CLOSE_ERROR;
-	close_worker(s, code, code == WS_CLOSE_NONE ? SLICE_NONE : cut(reason, WS_REASON_MAX));
+	close_worker(s, code, code == WS_CLOSE_NONE ? SLICE_NONE : engine_socket_reason(reason));
 	push(s);
 	look(s);
 }
@@ -481,7 +484,7 @@ static struct engine_socket *socket_new(struct engine_tunnel *t, const struct ru
 					struct http_head *h)
 {
 	struct engine_socket *s = mem_zalloc(sizeof(*s));
-	s->f.socket = true;
+	s->f.kind = ENGINE_FLOW_SOCKET;
 	if (m->open.actor_id.n >= sizeof(s->f.actor->id) ||
 	    engine_flow_open(&s->f, t, &m->id, m->open.actor_id, EXCHANGE_WEBSOCKET, h, &exchange_ops) != 0) {
 		mem_free(h);
@@ -492,6 +495,7 @@ static struct engine_socket *socket_new(struct engine_tunnel *t, const struct ru
 	loop_task_init(&s->f.work, on_work, s);
 	buf_init(&s->to_worker, 2 * LIMIT_TUNNEL_SOCKET_BYTES);
 	s->expected = (uint16_t)(m->id.index + 1);
+	snprintf(s->f.x->connection_id, sizeof(s->f.x->connection_id), "%s", actor_id_new().text);
 	put_subprotocols(s, h);
 	return s;
 }

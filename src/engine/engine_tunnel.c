@@ -31,10 +31,18 @@ static struct engine_flow *find(const struct engine_tunnel *t, const struct runn
 
 static void drop(struct engine_flow *f)
 {
-	if (f->socket)
-		engine_socket_drop(f);
-	else
+	switch (f->kind) {
+	case ENGINE_FLOW_REQUEST:
 		engine_request_drop(f);
+		return;
+	case ENGINE_FLOW_SOCKET:
+		engine_socket_drop(f);
+		return;
+	case ENGINE_FLOW_SLEEPER:
+		engine_sleeper_drop(f);
+		return;
+	}
+	IMPOSSIBLE("engine_flow_kind");
 }
 
 /* ---- towards the engine ---- */
@@ -72,10 +80,18 @@ static bool flush_replies(struct engine_tunnel *t)
 
 static void flushed(struct engine_flow *f)
 {
-	if (f->socket)
-		engine_socket_flushed(f);
-	else
+	switch (f->kind) {
+	case ENGINE_FLOW_REQUEST:
 		engine_request_flushed(f);
+		return;
+	case ENGINE_FLOW_SOCKET:
+		engine_socket_flushed(f);
+		return;
+	case ENGINE_FLOW_SLEEPER:
+		engine_sleeper_flushed(f);
+		return;
+	}
+	IMPOSSIBLE("engine_flow_kind");
 }
 
 void engine_tunnel_room(struct engine_tunnel *t)
@@ -97,14 +113,20 @@ void engine_tunnel_room(struct engine_tunnel *t)
 
 void engine_tunnel_online(struct engine_tunnel *t)
 {
+	t->online_mono_ms = loop_mono_ms(t->o.loop);
 	engine_tunnel_room(t);
+	LIST_FOR (&t->flows, node) {
+		struct engine_flow *f = CONTAINER_OF(node, struct engine_flow, all);
+		if (f->kind == ENGINE_FLOW_SLEEPER)
+			engine_sleeper_online(f);
+	}
 }
 
 /* ---- from the engine ---- */
 
 static void on_request_start(struct engine_tunnel *t, struct engine_flow *f, const struct runner_tunnel_down *m)
 {
-	if (f != NULL && !f->socket && slice_is(m->request.actor_id, f->actor->id)) {
+	if (f != NULL && f->kind == ENGINE_FLOW_REQUEST && slice_is(m->request.actor_id, f->actor->id)) {
 		t->stats.joined++; /* one answer, under the same ids, is the answer to every attempt */
 		return;
 	}
@@ -115,8 +137,11 @@ static void on_request_start(struct engine_tunnel *t, struct engine_flow *f, con
 
 static void on_socket_open(struct engine_tunnel *t, struct engine_flow *f, const struct runner_tunnel_down *m)
 {
-	if (f != NULL && f->socket && slice_is(m->open.actor_id, f->actor->id)) {
-		engine_socket_again(f, m->id.index);
+	if (f != NULL && f->kind != ENGINE_FLOW_REQUEST && slice_is(m->open.actor_id, f->actor->id)) {
+		if (f->kind == ENGINE_FLOW_SOCKET)
+			engine_socket_again(f, m->id.index);
+		else
+			engine_sleeper_again(f, m->id.index);
 		return;
 	}
 	if (f != NULL)
@@ -124,11 +149,29 @@ static void on_socket_open(struct engine_tunnel *t, struct engine_flow *f, const
 	engine_socket_start(t, m);
 }
 
+static void on_socket_message(struct engine_flow *f, const struct runner_tunnel_down *m)
+{
+	if (f->kind == ENGINE_FLOW_SLEEPER)
+		engine_sleeper_message(f, m->id.index, m->message.binary, m->message.data);
+	else
+		engine_socket_message(f, m->id.index, m->message.binary, m->message.data);
+}
+
+static void on_socket_close(struct engine_flow *f, const struct runner_tunnel_down *m)
+{
+	unsigned code = m->close.has_code ? m->close.code : WS_CLOSE_NONE;
+	struct slice reason = m->close.has_reason ? m->close.reason : SLICE_NONE;
+	if (f->kind == ENGINE_FLOW_SLEEPER)
+		engine_sleeper_closed(f, code, reason);
+	else
+		engine_socket_closed(f, code, reason);
+}
+
 void engine_tunnel_message(struct engine_tunnel *t, const struct runner_tunnel_down *m)
 {
 	struct engine_flow *f = find(t, &m->id);
-	struct engine_flow *request = f != NULL && !f->socket ? f : NULL;
-	struct engine_flow *socket = f != NULL && f->socket ? f : NULL;
+	struct engine_flow *request = f != NULL && f->kind == ENGINE_FLOW_REQUEST ? f : NULL;
+	struct engine_flow *socket = f != NULL && f->kind != ENGINE_FLOW_REQUEST ? f : NULL;
 	CHECK(t->magic == TUNNEL_MAGIC);
 	switch (m->kind) {
 	case RUNNER_DOWN_REQUEST_START:
@@ -147,16 +190,30 @@ void engine_tunnel_message(struct engine_tunnel *t, const struct runner_tunnel_d
 		break;
 	case RUNNER_DOWN_WS_MESSAGE:
 		if (socket != NULL)
-			engine_socket_message(socket, m->id.index, m->message.binary, m->message.data);
+			on_socket_message(socket, m);
+		else if (f == NULL && !list_empty(&t->restores))
+			t->missed = true;
 		break;
 	case RUNNER_DOWN_WS_CLOSE:
 		if (socket != NULL)
-			engine_socket_closed(socket, m->close.has_code ? m->close.code : WS_CLOSE_NONE,
-					     m->close.has_reason ? m->close.reason : SLICE_NONE);
+			on_socket_close(socket, m);
 		break;
 	case RUNNER_DOWN_KINDS:
 		break;
 	}
+}
+
+void engine_tunnel_started(struct engine_tunnel *t, const char *actor_id, struct runner_list sockets)
+{
+	engine_restore_begin(t, actor_id, sockets);
+}
+
+void engine_tunnel_running(struct engine_tunnel *t, const char *actor_id)
+{
+	engine_restore_running(t, actor_id);
+	struct map_node *node = map_get(&t->actors, slice_str(actor_id));
+	if (node != NULL)
+		engine_sleeper_running(CONTAINER_OF(node, struct engine_tunnel_actor, by_id));
 }
 
 /* ---- life ---- */
@@ -165,6 +222,7 @@ void engine_tunnel_reset(struct engine_tunnel *t)
 {
 	LIST_FOR (&t->flows, node)
 		drop(CONTAINER_OF(node, struct engine_flow, all));
+	engine_restore_drop(t);
 	buf_reset(&t->replies);
 	CHECK(t->bytes == 0 && list_empty(&t->pending));
 }
@@ -179,6 +237,7 @@ struct engine_tunnel *engine_tunnel_new(const struct engine_tunnel_options *o)
 	map_init(&t->actors, LIMIT_TUNNEL_FLOWS);
 	list_init(&t->flows);
 	list_init(&t->pending);
+	list_init(&t->restores);
 	buf_init(&t->replies, LIMIT_TUNNEL_REPLY_BYTES);
 	buf_init(&t->scratch, FRAME_MAX);
 	return t;
@@ -186,7 +245,7 @@ struct engine_tunnel *engine_tunnel_new(const struct engine_tunnel_options *o)
 
 void engine_tunnel_free(struct engine_tunnel *t)
 {
-	CHECK(list_empty(&t->flows));
+	CHECK(list_empty(&t->flows) && list_empty(&t->restores));
 	engine_head_done(&t->head);
 	map_done(&t->by_pair);
 	map_done(&t->actors);

@@ -8,6 +8,7 @@
 
 #include "actor/dispatch.h"
 #include "codec/runner_msg.h"
+#include "engine/engine_kv.h"
 
 struct engine_tunnel;
 
@@ -23,6 +24,8 @@ struct engine_tunnel_ops {
 	/* Traffic came for an actor without an incarnation here: perhaps its start command was lost. May only note and
 	 * post. */
 	void (*absent)(void *arg, const char *actor_id);
+	/* A request about the reserved keys of an actor, as engine_kv_submit. */
+	void (*state)(void *arg, const struct runner_kv_request *what, engine_kv_done *done, void *done_arg);
 };
 
 struct engine_tunnel_options {
@@ -40,6 +43,11 @@ void engine_tunnel_free(struct engine_tunnel *t);
 /* A tunnel message; copies what it keeps. From the link's callbacks, not from inside an exchange's ops. */
 void engine_tunnel_message(struct engine_tunnel *t, const struct runner_tunnel_down *m);
 
+/* An incarnation of the actor is being started, with the hibernating WebSockets the engine names (elements as
+ * runner_socket_id_next; none in a replay, whatever lives); it runs. Each only notes. */
+void engine_tunnel_started(struct engine_tunnel *t, const char *actor_id, struct runner_list sockets);
+void engine_tunnel_running(struct engine_tunnel *t, const char *actor_id);
+
 /* The link takes frames again: after FULL, and after a reconnect as the same runner. */
 void engine_tunnel_room(struct engine_tunnel *t);
 void engine_tunnel_online(struct engine_tunnel *t);
@@ -50,6 +58,7 @@ void engine_tunnel_reset(struct engine_tunnel *t);
 struct engine_tunnel_stats {
 	uint64_t requests, joined, aborted, refused; /* since the start; joined: re-sent while the first attempt ran */
 	uint64_t websockets, messages_lost;          /* since the start; messages_lost: gaps noticed */
+	uint64_t reopened;                           /* since the start: WebSockets opened to another worker */
 	size_t flows, bytes;                         /* now */
 };
 void engine_tunnel_stats(const struct engine_tunnel *t, struct engine_tunnel_stats *ret);

@@ -15,6 +15,7 @@ struct engine_tunnel_actor {
 	struct map_node by_id;
 	char id[64];
 	size_t n_flows, bytes;
+	struct list sleepers; /* struct engine_sleeper */
 };
 
 struct engine_tunnel {
@@ -28,14 +29,23 @@ struct engine_tunnel {
 	struct buf replies;  /* frames of no flow it did not take */
 	struct buf scratch;  /* the frame being made */
 	size_t bytes;
-	bool warned_value; /* said once that a field value cannot be passed on */
+	bool warned_value;      /* said once that a field value cannot be passed on */
+	struct list restores;   /* struct engine_restore */
+	bool missed;            /* a WebSocket message came that nobody here knows, while some are being restored */
+	int64_t online_mono_ms; /* when the link last came up */
 	struct engine_tunnel_stats stats;
 };
 
-/* One HTTP request or WebSocket: the first member of either. */
+enum engine_flow_kind {
+	ENGINE_FLOW_REQUEST, /* struct engine_request */
+	ENGINE_FLOW_SOCKET,  /* struct engine_socket */
+	ENGINE_FLOW_SLEEPER, /* struct engine_sleeper */
+};
+
+/* One HTTP request or WebSocket: the first member of each of them. */
 struct engine_flow {
 	uint32_t magic;
-	bool socket; /* struct engine_socket; else struct engine_request */
+	enum engine_flow_kind kind;
 	bool listed; /* in by_pair */
 	uint8_t pair[ENGINE_PAIR_BYTES];
 	uint16_t next_index; /* of our messages */
@@ -58,6 +68,8 @@ struct engine_flow {
 int engine_flow_open(struct engine_flow *f, struct engine_tunnel *t, const struct runner_message_id *id,
 		     struct slice actor_id, enum exchange_kind kind, struct http_head *h,
 		     const struct exchange_ops *ops);
+/* Takes the place of another, which is as engine_flow_done leaves it. The exchange's ends are the caller's business. */
+void engine_flow_move(struct engine_flow *to, struct engine_flow *from);
 /* Its exchange has been left. The memory is the caller's to free. */
 void engine_flow_done(struct engine_flow *f);
 /* The pair means something else, or nothing, from now on. */
@@ -101,3 +113,32 @@ void engine_socket_message(struct engine_flow *f, uint16_t index, bool binary, s
 void engine_socket_closed(struct engine_flow *f, unsigned code, struct slice reason);
 void engine_socket_flushed(struct engine_flow *f);
 void engine_socket_drop(struct engine_flow *f);
+
+/* Codes that may stand in a close frame of ours (runner protocol v7, section 7.3). */
+bool engine_socket_sendable(unsigned code);
+/* At most WS_REASON_MAX bytes, whole characters only. */
+struct slice engine_socket_reason(struct slice text);
+/* a is after b, wrapping. */
+bool engine_socket_after(uint16_t a, uint16_t b);
+
+/* ---- engine_sleeper.c ---- */
+
+/* The worker accepted the WebSocket and agreed that the client outlives it. `expected`: the index of the client's next
+ * message. Takes from's place; its memory is the caller's to free. From inside the exchange's head(). */
+void engine_sleeper_take(struct engine_flow *from, const struct http_head *answer, uint16_t expected);
+void engine_sleeper_again(struct engine_flow *f, uint16_t index);
+void engine_sleeper_message(struct engine_flow *f, uint16_t index, bool binary, struct slice data);
+void engine_sleeper_closed(struct engine_flow *f, unsigned code, struct slice reason);
+void engine_sleeper_flushed(struct engine_flow *f);
+void engine_sleeper_drop(struct engine_flow *f);
+/* The link is back: what was lost meanwhile is asked for again. */
+void engine_sleeper_online(struct engine_flow *f);
+void engine_sleeper_running(struct engine_tunnel_actor *a);
+
+/* ---- engine_restore.c ---- */
+
+/* An incarnation of the actor begins, with what the engine says of its clients. */
+void engine_restore_begin(struct engine_tunnel *t, const char *actor_id, struct runner_list sockets);
+void engine_restore_running(struct engine_tunnel *t, const char *actor_id);
+/* Forgets all of it. */
+void engine_restore_drop(struct engine_tunnel *t);

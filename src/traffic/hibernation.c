@@ -29,6 +29,8 @@ struct hibernation {
 	size_t waiting_bytes;
 	size_t n_messages;     /* waiting */
 	uint64_t handed_bytes; /* to the back end at hand */
+	uint64_t written;      /* messages */
+	size_t kept_bytes;
 };
 
 static char *chosen_by(const struct http_head *answer)
@@ -138,6 +140,7 @@ void hibernation_add(struct hibernation *h, enum ws_opcode op, struct slice payl
 	if (payload.n > 0)
 		memcpy(p->payload, payload.p, payload.n);
 	list_push_back(&h->waiting, &p->node);
+	h->kept_bytes += sizeof(*p) + p->n;
 	count(h, p, true);
 }
 
@@ -156,6 +159,22 @@ void hibernation_add_close(struct hibernation *h, unsigned code, struct slice re
 	hibernation_add(h, WS_CLOSE, slice_of(payload, n));
 }
 
+static void parcel_free(struct hibernation *h, struct parcel *p)
+{
+	list_remove(&p->node);
+	h->kept_bytes -= sizeof(*p) + p->n;
+	mem_free(p);
+}
+
+void hibernation_forget_waiting(struct hibernation *h)
+{
+	LIST_FOR (&h->waiting, node) {
+		struct parcel *p = CONTAINER_OF(node, struct parcel, node);
+		count(h, p, false);
+		parcel_free(h, p);
+	}
+}
+
 /* Forgets what has been written whole. */
 static void settle(struct hibernation *h, size_t unwritten)
 {
@@ -164,9 +183,14 @@ static void settle(struct hibernation *h, size_t unwritten)
 		struct parcel *p = CONTAINER_OF(node, struct parcel, node);
 		if (p->end > written)
 			return;
-		list_remove(node);
-		mem_free(p);
+		h->written += is_message(p);
+		parcel_free(h, p);
 	}
+}
+
+void hibernation_settle(struct hibernation *h, const struct exchange *x)
+{
+	settle(h, exchange_unwritten(x));
 }
 
 void hibernation_push(struct hibernation *h, struct exchange *x)
@@ -194,15 +218,25 @@ void hibernation_left(struct hibernation *h, const struct exchange *x)
 	settle(h, exchange_unwritten(x));
 	for (struct list *node = h->handed.prev; node != &h->handed; node = h->handed.prev) {
 		struct parcel *p = CONTAINER_OF(node, struct parcel, node);
-		list_remove(node);
 		if (p->op == WS_PING || p->op == WS_PONG) {
-			mem_free(p);
+			parcel_free(h, p);
 			continue;
 		}
+		list_remove(node);
 		list_push_front(&h->waiting, &p->node);
 		count(h, p, true);
 	}
 	h->handed_bytes = 0;
+}
+
+uint64_t hibernation_written(const struct hibernation *h)
+{
+	return h->written;
+}
+
+size_t hibernation_kept_bytes(const struct hibernation *h)
+{
+	return h->kept_bytes;
 }
 
 size_t hibernation_waiting_bytes(const struct hibernation *h)

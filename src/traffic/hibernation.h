@@ -27,11 +27,20 @@ void hibernation_add(struct hibernation *h, enum ws_opcode op, struct slice payl
 /* The client's close, behind its messages. */
 void hibernation_add_close(struct hibernation *h, unsigned code, struct slice reason);
 
+/* Forgets messages that no worker has been given: who sent them will send them again. */
+void hibernation_forget_waiting(struct hibernation *h);
+
 /* Hands over what the joined exchange's back end takes. Not from inside its ops. */
 void hibernation_push(struct hibernation *h, struct exchange *x);
+/* Looks how much of it is written by now. */
+void hibernation_settle(struct hibernation *h, const struct exchange *x);
 /* The back end has left: what was not written waits again. */
 void hibernation_left(struct hibernation *h, const struct exchange *x);
 
+/* Messages written whole, ever. */
+uint64_t hibernation_written(const struct hibernation *h);
+/* Memory kept for what waits or is not known to be written; 0: nothing is. */
+size_t hibernation_kept_bytes(const struct hibernation *h);
 /* Bytes, and entries, that no back end has been given. */
 size_t hibernation_waiting_bytes(const struct hibernation *h);
 bool hibernation_waiting(const struct hibernation *h);

@@ -97,7 +97,31 @@ static void on_absent(void *arg, const char *actor_id)
 	n_absent++;
 }
 
-static const struct engine_tunnel_ops ops = {.send = on_send, .absent = on_absent};
+/* State requests, answered by the test. */
+static struct {
+	enum runner_kv_op op;
+	engine_kv_done *done;
+	void *arg;
+} states[16];
+static size_t n_states;
+
+static void on_state(void *arg, const struct runner_kv_request *what, engine_kv_done *done, void *done_arg)
+{
+	(void)arg;
+	assert_true(slice_is(what->actor_id, "actor1"));
+	assert_true(n_states < ARRAY_SIZE(states));
+	states[n_states].op = what->op;
+	states[n_states].done = done;
+	states[n_states++].arg = done_arg;
+}
+
+static void state_done(size_t i, enum engine_kv_outcome how)
+{
+	states[i].done(states[i].arg, how, NULL);
+	states[i].done = NULL;
+}
+
+static const struct engine_tunnel_ops ops = {.send = on_send, .absent = on_absent, .state = on_state};
 
 static void turn(void)
 {
@@ -109,7 +133,7 @@ static int setup(void **state)
 	(void)state;
 	outcome = DISPATCH_TAKEN;
 	link_says = 0;
-	n_offers = n_sent = n_absent = 0;
+	n_offers = n_sent = n_absent = n_states = 0;
 	loop = io_loop_open();
 	tunnel = engine_tunnel_new(&(struct engine_tunnel_options){.loop = loop, .ops = &ops, .token = "s3cret"});
 	return 0;
@@ -120,6 +144,10 @@ static int teardown(void **state)
 	struct engine_tunnel_stats stats;
 	(void)state;
 	engine_tunnel_reset(tunnel);
+	for (size_t i = 0; i < n_states; i++) {
+		if (states[i].done != NULL)
+			state_done(i, ENGINE_KV_UNKNOWN);
+	}
 	engine_tunnel_stats(tunnel, &stats);
 	assert_int_equal(stats.flows, 0);
 	assert_int_equal(stats.bytes, 0);
@@ -784,6 +812,180 @@ static void test_frames_of_no_sort(void **state)
 	assert_close(3, 1002, "runner.invalid_websocket_frame#ray1");
 }
 
+/* ---- WebSockets whose clients stay ---- */
+
+static void accept_sleeper(size_t i)
+{
+	take(i);
+	backs[i].x->hibernates = true;
+	answer_head(i, 101, NULL, 0);
+}
+
+static void open_sleeper(void)
+{
+	socket_open(0);
+	accept_sleeper(0);
+	assert_int_equal(n_sent, 0);
+	assert_int_equal(states[0].op, RUNNER_KV_PUT);
+	state_done(0, ENGINE_KV_OK);
+	assert_int_equal(sent[0].kind, RUNNER_UP_WS_OPEN);
+	assert_true(sent[0].can_hibernate);
+}
+
+static void stop_actor(size_t i, const char *reason)
+{
+	backs[i].x->stop_reason = reason;
+	leave(i, EXCHANGE_STOPPED);
+	turn();
+}
+
+static void test_what_is_written_is_acknowledged(void **state)
+{
+	(void)state;
+	open_sleeper();
+	message(1, "a");
+	message(2, "b");
+	turn();
+	assert_int_equal(n_sent, 2);
+	assert_int_equal(sent[1].kind, RUNNER_UP_WS_ACK);
+	assert_int_equal(sent[1].ack_index, 2);
+	message(2, "b"); /* the engine did not hear it */
+	loop_skew(loop, 1000);
+	turn();
+	assert_int_equal(sent[2].ack_index, 2);
+}
+
+static void test_a_sleeper_is_opened_again_by_a_message(void **state)
+{
+	size_t at = 0;
+	enum ws_opcode op;
+	(void)state;
+	open_sleeper();
+	char id[40];
+	memcpy(id, backs[0].x->connection_id, sizeof(id));
+	message(1, "a");
+	turn();
+	exchange_stop(backs[0].x, EXCHANGE_BACK);
+	message(2, "kept by the engine");
+	turn();
+	stop_actor(0, "sleep");
+	assert_int_equal(sent[n_sent - 1].kind, RUNNER_UP_WS_ACK);
+	assert_int_equal(sent[n_sent - 1].ack_index, 1);
+	assert_int_equal(n_offers, 1);
+	message(2, "b"); /* sent again */
+	turn();
+	assert_int_equal(n_offers, 2);
+	assert_string_equal(backs[1].x->connection_id, id);
+	assert_true(backs[1].x->reopens);
+	accept_sleeper(1);
+	turn();
+	assert_true(slice_is(frame_at(1, &at, &op), "b"));
+	assert_int_equal(sent[n_sent - 1].ack_index, 2);
+	worker_says(1, WS_TEXT, SLICE_LIT("hello"));
+	assert_int_equal(sent[n_sent - 1].kind, RUNNER_UP_WS_MESSAGE);
+}
+
+static void test_a_sleeper_is_refused_by_the_next_worker(void **state)
+{
+	(void)state;
+	open_sleeper();
+	stop_actor(0, "sleep");
+	message(1, "a");
+	turn();
+	take(1);
+	answer_head(1, 404, NULL, 0);
+	turn();
+	assert_close(n_sent - 1, 1012, "the worker did not take the connection over");
+	assert_int_equal(states[n_states - 1].op, RUNNER_KV_DELETE);
+	assert_true(backs[1].over);
+}
+
+static void test_a_sleeper_ends_with_its_actor(void **state)
+{
+	(void)state;
+	open_sleeper();
+	stop_actor(0, "destroy");
+	assert_close(1, 1001, "actor.stopped");
+}
+
+static void test_a_gap_of_a_sleeper_is_asked_for(void **state)
+{
+	size_t at = 0;
+	enum ws_opcode op;
+	(void)state;
+	open_sleeper();
+	message(3, "c");
+	assert_int_equal(sent[1].kind, RUNNER_UP_WS_CLOSE);
+	assert_true(sent[1].close.hibernate);
+	message(4, "d");
+	assert_int_equal(n_sent, 2);
+	message(1, "a");
+	turn();
+	assert_true(slice_is(frame_at(0, &at, &op), "a"));
+}
+
+static void test_a_gap_that_stays_closes(void **state)
+{
+	(void)state;
+	open_sleeper();
+	for (int i = 0; i < 4; i++) {
+		message(3, "c");
+		loop_skew(loop, 2000);
+		turn();
+	}
+	assert_close(n_sent - 1, 1008, "ws.message_index_skip#ray1");
+}
+
+static void test_a_client_that_left_is_reported_when_the_actor_runs(void **state)
+{
+	size_t at = 0;
+	enum ws_opcode op;
+	(void)state;
+	open_sleeper();
+	stop_actor(0, "sleep");
+	outcome = DISPATCH_ABSENT;
+	client_close(4001, "bye");
+	turn();
+	outcome = DISPATCH_TAKEN;
+	assert_int_equal(n_offers, 1);
+	engine_tunnel_running(tunnel, "actor1");
+	turn();
+	assert_int_equal(n_offers, 2);
+	accept_sleeper(1);
+	turn();
+	assert_true(slice_is(slice_from(frame_at(1, &at, &op), 2), "bye"));
+	assert_int_equal(op, WS_CLOSE);
+	leave(1, EXCHANGE_DONE);
+	turn();
+}
+
+static void test_what_cannot_be_remembered_does_not_hibernate(void **state)
+{
+	(void)state;
+	socket_open(0);
+	accept_sleeper(0);
+	state_done(0, ENGINE_KV_UNKNOWN);
+	assert_false(sent[0].can_hibernate);
+	stop_actor(0, "sleep");
+	assert_close(1, 1001, "actor.stopped");
+}
+
+static void test_a_sleeper_asks_after_a_reconnect(void **state)
+{
+	(void)state;
+	open_sleeper();
+	link_says = ENGINE_TUNNEL_OFFLINE;
+	worker_says(0, WS_TEXT, SLICE_LIT("late"));
+	link_says = 0;
+	engine_tunnel_online(tunnel);
+	assert_true(slice_is(sent[1].message.data, "late"));
+	assert_true(sent[2].kind == RUNNER_UP_WS_CLOSE && sent[2].close.hibernate);
+	assert_true(exchange_stopped(backs[0].x, EXCHANGE_FRONT));
+	loop_skew(loop, 1000);
+	turn();
+	assert_false(exchange_stopped(backs[0].x, EXCHANGE_FRONT));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -809,6 +1011,15 @@ int main(void)
 	    TEST(test_a_slow_link_stops_the_worker),
 	    TEST(test_a_slow_worker_is_closed),
 	    TEST(test_frames_of_no_sort),
+	    TEST(test_what_is_written_is_acknowledged),
+	    TEST(test_a_sleeper_is_opened_again_by_a_message),
+	    TEST(test_a_sleeper_is_refused_by_the_next_worker),
+	    TEST(test_a_sleeper_ends_with_its_actor),
+	    TEST(test_a_gap_of_a_sleeper_is_asked_for),
+	    TEST(test_a_gap_that_stays_closes),
+	    TEST(test_a_client_that_left_is_reported_when_the_actor_runs),
+	    TEST(test_what_cannot_be_remembered_does_not_hibernate),
+	    TEST(test_a_sleeper_asks_after_a_reconnect),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
