@@ -73,6 +73,45 @@ static void put_heading(struct buf *b, const char *name, const char *prose)
 
 /* ---- pages ---- */
 
+static void put_reload(struct buf *b)
+{
+	buf_add_str(
+	    b,
+	    "\n## Reload\n\n"
+	    "`SIGHUP` and `rivet-runnerctl reload` read the whole configuration again, with the options and the "
+	    "environment of the\nstart. `rivet-runnerctl reload` returns when the new one is in force, and says what "
+	    "changed.\n\n"
+	    "- A bad configuration is refused whole: the old one stays in force, the error with its file and line is "
+	    "in "
+	    "the log and is\n  what `rivet-runnerctl` prints. The log file is opened anew all the same.\n"
+	    "- Settings with `yes` in the column *reload* are in force at once. A changed setting that takes a restart "
+	    "is "
+	    "not applied; a\n  warning names its key, and so does `rivet-runnerctl status` (`restart_needed`) until "
+	    "the "
+	    "daemon was restarted or the\n  change taken back. Local mode does not become engine mode: that is "
+	    "refused.\n"
+	    "- An actor type that is as before, its environment file included, is not disturbed.\n"
+	    "- A new actor type works at once; so does one that was removed and is back. Its actors wake on demand and "
+	    "for their alarms.\n"
+	    "- A changed actor type, whatever changed, rolls over: actors that start from now on do so with the new "
+	    "settings; awake ones\n  are stopped with reason `restart` and started again, `starts_max` at a time. "
+	    "Requests in flight are finished first,\n  within three quarters of the old `stop_grace`; new ones wait "
+	    "for "
+	    "the new worker; plain WebSockets are closed with 1001.\n  Old shared workers end when they are empty. "
+	    "While "
+	    "this lasts there may be `workers_max` processes of either kind.\n  An actor that cannot start on the new "
+	    "settings is a failed start as any other, and rolling over goes on.\n"
+	    "- Actors of a removed type are stopped at once with reason `drain`. Their state is kept; requests for "
+	    "them "
+	    "get 503\n  `actor.not_registered`.\n"
+	    "- With an engine an awake actor of a changed or removed type is asked to sleep, `starts_max` at a time, "
+	    "and "
+	    "stopped with the\n  same reasons; the engine wakes it again when there is something for it to do. The "
+	    "names of new types are announced with\n  the next connection; actors of them can be created before.\n"
+	    "- How many actors are still to change is `rolling_over` in `rivet-runnerctl status`, and in the log every "
+	    "5 s.\n");
+}
+
 static void put_configuration(struct buf *b)
 {
 	buf_add_str(
@@ -91,6 +130,7 @@ static void put_configuration(struct buf *b)
 	    b, "\nOptions without a key: `--config FILE` (`RIVET_RUNNERD_CONFIG`), `--foreground`, `--actor NAME -- "
 	       "COMMAND`,\n`--pass-env NAME`, `--detach`, `--takeover`, `--check-config`, `--version`, `--help`. The "
 	       "token comes from\n`RIVET_TOKEN`, the token file, or `$CREDENTIALS_DIRECTORY/rivet-token`.\n");
+	put_reload(b);
 }
 
 static void put_daemon(struct buf *b)
@@ -123,11 +163,11 @@ static void put_daemon(struct buf *b)
 static void put_ctl(struct buf *b)
 {
 	put_heading(b, "rivet-runnerctl", "look at and command a running rivet-runnerd");
-	buf_add_str(
-	    b, "# SYNOPSIS\n\n**rivet-runnerctl** [**--runtime-dir** *DIR*] [**--json**] *COMMAND* "
-	       "[*ARGUMENT*...]\n\n# DESCRIPTION\n\nTalks to the daemon's control socket, which only the daemon's "
-	       "user and root may open. Tables and text are for people; **--json** prints what the daemon said, "
-	       "for scripts.\n\n# COMMANDS\n\n");
+	buf_add_str(b,
+		    "# SYNOPSIS\n\n**rivet-runnerctl** [**--runtime-dir** *DIR*] [**--json**] *COMMAND* "
+		    "[*ARGUMENT*...]\n\n# DESCRIPTION\n\nTalks to the daemon's control socket, which only the daemon's "
+		    "user and root may open. Tables and text are for people; **--json** prints what the daemon said, "
+		    "for scripts.\n\n# COMMANDS\n\n");
 	for (const struct ctl_command *c = ctl_commands; c->name != NULL; c++)
 		buf_addf(b, "**%s**%s%s\n: %s\n\n", c->name, *c->arguments == '\0' ? "" : " ", c->arguments, c->prose);
 	buf_add_str(

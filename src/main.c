@@ -20,12 +20,12 @@ static int fail(const struct err *e)
 	return e->exit_code == 0 ? EXIT_CODE_FAILED : e->exit_code;
 }
 
-static int run(const struct config *c, struct err *e)
+static int run(struct config *c, int argc, char *const *argv, struct err *e)
 {
 	int ready_fd = -1;
 	if (c->detach && detach(&ready_fd, e) < 0)
 		return fail(e);
-	int code = app_run(c, ready_fd, e);
+	int code = app_run(c, argc, argv, ready_fd, e);
 	if (e->text[0] == '\0')
 		return code;
 	if (ready_fd >= 0)
@@ -53,7 +53,7 @@ int main(int argc, char **argv)
 		config_print(&c, &out);
 		code = print(&out);
 	} else {
-		code = run(&c, &e);
+		code = run(&c, argc, argv, &e);
 	}
 	config_free(&c);
 	return code;

@@ -550,6 +550,7 @@ struct actor *actor_new(struct actor_table *t, const struct actor_start *s, stru
 	a->table = t;
 	list_init(&a->all);
 	list_init(&a->ready);
+	list_init(&a->stale);
 	list_init(&a->waiting);
 	a->ref = s->ref;
 	a->name = mem_strdup(s->name);

@@ -25,13 +25,15 @@ struct actor_kind {
 	uint32_t n_actors;    /* incarnations, stopped ones with a seat included */
 	uint32_t n_placing;
 	uint32_t n_wanted; /* seats the pool asked for, <= n_placing */
+	bool stale;        /* its type was replaced or removed */
+	bool removed;      /* nothing took its place */
 };
 
 struct actor {
 	uint32_t magic;
 	struct actor_table *table;
 	struct map_node by_id;
-	struct list all, ready; /* the table's lists */
+	struct list all, ready, stale; /* the table's lists */
 	struct actor_ref ref;
 	char *name, *key, *namespace_name; /* own copies */
 	const struct actor_type *type;

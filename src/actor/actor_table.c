@@ -29,6 +29,7 @@ struct actor_table {
 	struct map by_id;  /* live incarnations */
 	struct list all;   /* the same */
 	struct list ready; /* of them, those with something to do */
+	struct list stale; /* of them, those of replaced types that the driver has not taken */
 	struct list kinds; /* struct actor_kind */
 	struct list answers;
 	size_t n_actors; /* in memory: live ones, and stopped ones whose seat is not gone yet */
@@ -119,6 +120,7 @@ void actor_table_unlist(struct actor_table *t, struct actor *a)
 	map_remove(&t->by_id, &a->by_id);
 	list_remove(&a->all);
 	list_remove(&a->ready);
+	list_remove(&a->stale);
 }
 
 void actor_table_forget(struct actor_table *t, struct actor *a)
@@ -229,6 +231,61 @@ void actor_table_each(const struct actor_table *t, void (*fn)(void *arg, const s
 	}
 }
 
+/* ---- replaced types ---- */
+
+void actor_table_intend_sleep(struct actor_table *t, const struct actor_ref *ref)
+{
+	struct actor *a = find_ref(t, ref);
+	if (a != NULL)
+		actor_intend(a, ACTOR_INTENT_SLEEP);
+}
+
+void actor_table_retire(struct actor_table *t, const struct actor_types *types)
+{
+	LIST_FOR (&t->kinds, node) {
+		struct actor_kind *k = CONTAINER_OF(node, struct actor_kind, node);
+		k->stale = !actor_types_is_current(types, k->type);
+		k->removed = actor_types_find(types, slice_str(k->type->name)) == NULL;
+	}
+	LIST_FOR (&t->all, node) {
+		struct actor *a = CONTAINER_OF(node, struct actor, all);
+		list_remove(&a->stale);
+		if (!a->kind->stale)
+			continue;
+		if (a->kind->removed || a->state == LIFE_PLACING)
+			list_push_front(&t->stale, &a->stale);
+		else
+			list_push_back(&t->stale, &a->stale);
+	}
+	for (size_t i = 0; actor_types_old(types, i) != NULL; i++)
+		worker_pool_retire(t->pool, actor_types_old(types, i));
+	loop_post(t->loop, &t->nudge);
+}
+
+bool actor_table_next_stale(struct actor_table *t, struct actor_ref *ret)
+{
+	struct list *node = list_pop(&t->stale);
+	if (node == NULL)
+		return false;
+	*ret = CONTAINER_OF(node, struct actor, stale)->ref;
+	return true;
+}
+
+size_t actor_table_count_stale(const struct actor_table *t)
+{
+	size_t n = 0;
+	LIST_FOR (&t->kinds, node) {
+		const struct actor_kind *k = CONTAINER_OF(node, struct actor_kind, node);
+		n += k->stale ? k->n_actors : 0;
+	}
+	return n;
+}
+
+bool actor_table_forget_type(struct actor_table *t, const struct actor_type *type)
+{
+	return find_kind(t, type) == NULL && worker_pool_forget(t->pool, type);
+}
+
 /* ---- opening and closing ---- */
 
 static void on_pool_closed(void *arg)
@@ -265,6 +322,7 @@ int actor_table_open(const struct worker_pool_options *pool, struct driver *driv
 	map_init(&t->by_id, LIMIT_ACTORS);
 	list_init(&t->all);
 	list_init(&t->ready);
+	list_init(&t->stale);
 	list_init(&t->kinds);
 	list_init(&t->answers);
 	loop_task_init(&t->nudge, on_nudge, t);

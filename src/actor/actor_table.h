@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actor/driver.h"
+#include "worker/actor_types.h"
 
 struct actor_table;
 
@@ -50,6 +51,21 @@ void actor_table_alarm(struct actor_table *t, const struct actor_ref *a, int64_t
 
 /* Runs posted events with a budget. True when more is left; the loop then turns again by itself. */
 bool actor_table_run(struct actor_table *t);
+
+/* An own wish of the actor to sleep, made for it: REPORT_INTENT_SLEEP follows once it runs. Unknown refs are ignored.
+ */
+void actor_table_intend_sleep(struct actor_table *t, const struct actor_ref *a);
+
+/* After types were replaced: the live incarnations of replaced ones are to be ended by the driver, one by one, as it
+ * takes them with actor_table_next_stale. Their shared workers end when they are empty. */
+void actor_table_retire(struct actor_table *t, const struct actor_types *types);
+/* Takes out one that was not taken since then; first those of removed types and those that wait for a worker, which
+ * start nothing when they end. False: there is none. */
+bool actor_table_next_stale(struct actor_table *t, struct actor_ref *ret);
+/* Incarnations of replaced types, live or leaving. */
+size_t actor_table_count_stale(const struct actor_table *t);
+/* Forgets a replaced type; false while an actor or a worker is of it. */
+bool actor_table_forget_type(struct actor_table *t, const struct actor_type *type);
 
 /* Enumerating for admin pages and metrics: fn is called for each; it must not call back. */
 struct actor_view {

@@ -14,6 +14,7 @@
 #include "app/detach.h"
 #include "app/mode.h"
 #include "app/notify.h"
+#include "app/reload.h"
 #include "supervise/guardian.h"
 #include "supervise/proc.h"
 
@@ -29,18 +30,23 @@
 #define APP_MAGIC 0x61707021u
 #define STATUS_MS 5000
 #define EXTEND_MS 10000
+#define RELOAD_ANSWER_MAX ((size_t)4 * 1024 * 1024)
 #define READY_MS 10000 /* a mode that cannot serve yet is waited for so long */
 
 enum phase { PHASE_RUNNING, PHASE_DRAIN, PHASE_ADMIN, PHASE_CONTROL, PHASE_MODE, PHASE_END };
 
 struct app {
 	uint32_t magic;
-	const struct config *c;
+	struct config *c;
+	int argc;
+	char *const *argv;
 	struct loop *loop;
 	struct guardian *guardian;
+	struct actor_types *types;
 	struct mode *mode;
 	struct admin *admin;
 	struct control *control;
+	struct reload *reload; /* once the mode is open */
 	enum phase phase;
 	struct loop_task next_phase;
 	struct loop_task again; /* more actor events than one tick takes */
@@ -48,7 +54,7 @@ struct app {
 	bool ready_told;
 	int ready_fd; /* of --detach, -1: none */
 	int64_t drain_until_mono_ms;
-	int log_fd;
+	struct log_target log;
 	int exit_code;
 };
 
@@ -150,34 +156,6 @@ static void on_stop_signal(void *arg, int signo)
 	}
 }
 
-static int open_log(struct app *a, struct err *e)
-{
-	const char *path = config_get(a->c, CONFIG_LOG_FILE);
-	enum log_format format = a->c->log_format;
-	if (*path != '\0') {
-		int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
-		if (fd < 0)
-			return err_set(e, errno, EXIT_CODE_CONFIG, "cannot open the log file %s: %s", path,
-				       strerror(errno));
-		if (a->log_fd >= 0) {
-			(void)dup3(fd, a->log_fd, O_CLOEXEC);
-			close(fd);
-		} else {
-			a->log_fd = fd;
-		}
-	} else if (a->c->detach && access("/run/systemd/journal/socket", W_OK) == 0) {
-		format = LOG_FORMAT_JOURNAL;
-	} else if (a->c->detach && access("/dev/log", W_OK) == 0) {
-		format = LOG_FORMAT_SYSLOG;
-	} else if (a->c->detach) {
-		return err_set(
-		    e, EINVAL, EXIT_CODE_CONFIG,
-		    "--detach has nowhere to write its log: neither journald nor syslog is here; add --log-file FILE");
-	}
-	log_setup(a->c->log_level, format, a->log_fd >= 0 ? a->log_fd : STDERR_FILENO);
-	return 0;
-}
-
 static void on_usr2(void *arg, int signo)
 {
 	(void)arg;
@@ -185,17 +163,28 @@ static void on_usr2(void *arg, int signo)
 	LOG_PLAIN(WARN, "SIGUSR2: replacing the running program is not offered yet; restart the daemon instead");
 }
 
+/* Tells the service manager, too; it was told READY before, or knows nothing of us yet. */
+static int run_reload(struct app *a, struct buf *out, struct err *e)
+{
+	if (a->ready_told)
+		notify_reloading();
+	int r = reload_run(a->reload, out, e);
+	if (a->ready_told)
+		notify_ready();
+	return r;
+}
+
 static void on_hup(void *arg, int signo)
 {
 	struct app *a = CAST(struct app, arg, APP_MAGIC);
 	struct err e = {0};
+	struct buf out;
 	(void)signo;
-	if (a->log_fd < 0)
-		LOG_PLAIN(WARN, "SIGHUP: settings are read at start only; restart to apply a changed configuration");
-	else if (open_log(a, &e) < 0)
-		LOG(ERROR, "the log file could not be reopened; writing to the old one", LOG_STR("reason", e.text));
-	else
-		LOG(INFO, "log file reopened", LOG_STR("file", config_get(a->c, CONFIG_LOG_FILE)));
+	if (a->phase != PHASE_RUNNING)
+		return;
+	buf_init(&out, RELOAD_ANSWER_MAX);
+	(void)run_reload(a, &out, &e);
+	buf_done(&out);
 }
 
 static void on_again(void *arg)
@@ -208,6 +197,8 @@ static void on_tick(void *arg)
 	struct app *a = CAST(struct app, arg, APP_MAGIC);
 	if (a->mode != NULL && a->mode->ops->tick(a->mode))
 		loop_post(a->loop, &a->again);
+	if (a->phase == PHASE_RUNNING && a->reload != NULL)
+		reload_tick(a->reload);
 }
 
 /* Ready is told once, to whoever started the daemon; whether it serves may change later and /readyz follows. */
@@ -246,6 +237,8 @@ static void tell_status(void *arg)
 			      actors_awake(a), (unsigned long long)pool.workers, exchange_count());
 	else
 		notify_status("Not serving, %s mode: %s", a->mode->ops->name, why_not);
+	if (a->reload != NULL)
+		reload_progress(a->reload);
 	timer_arm(&a->status, STATUS_MS);
 }
 
@@ -342,12 +335,29 @@ static void on_control_drain(void *arg)
 	go_on(a);
 }
 
+static int on_control_reload(void *arg, struct buf *out, struct err *e)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	if (a->phase != PHASE_RUNNING)
+		return err_set(e, ESHUTDOWN, EXIT_CODE_FAILED, "the daemon is stopping");
+	return run_reload(a, out, e);
+}
+
+static void on_control_status(void *arg, struct buf *out)
+{
+	reload_status(CAST(struct app, arg, APP_MAGIC)->reload, out);
+}
+
 static int open_control(struct app *a, struct err *e)
 {
-	return control_open(
-	    &(struct control_options){
-		.loop = a->loop, .mode = a->mode, .config = a->c, .drain = on_control_drain, .arg = a},
-	    &a->control, e);
+	return control_open(&(struct control_options){.loop = a->loop,
+						      .mode = a->mode,
+						      .config = a->c,
+						      .drain = on_control_drain,
+						      .reload = on_control_reload,
+						      .status = on_control_status,
+						      .arg = a},
+			    &a->control, e);
 }
 
 static void warn_unused(void)
@@ -367,10 +377,17 @@ static int start(struct app *a, struct err *e)
 	int r = open_loop(a, e);
 	if (r < 0)
 		return r;
-	a->mode = mode_new(&(struct mode_options){
-	    .config = a->c, .loop = a->loop, .guardian = a->guardian, .events = &mode_events, .arg = a});
-	if ((r = a->mode->ops->open(a->mode, e)) < 0 || (r = open_control(a, e)) < 0 || (r = open_admin(a, e)) < 0 ||
-	    (r = a->mode->ops->serve(a->mode, e)) < 0)
+	a->mode = mode_new(&(struct mode_options){.config = a->c,
+						  .types = a->types,
+						  .loop = a->loop,
+						  .guardian = a->guardian,
+						  .events = &mode_events,
+						  .arg = a});
+	if ((r = a->mode->ops->open(a->mode, e)) < 0)
+		return r;
+	a->reload = reload_new(&(struct reload_options){
+	    .config = a->c, .types = a->types, .mode = a->mode, .log = &a->log, .argc = a->argc, .argv = a->argv});
+	if ((r = open_control(a, e)) < 0 || (r = open_admin(a, e)) < 0 || (r = a->mode->ops->serve(a->mode, e)) < 0)
 		return r;
 	warn_unused();
 	if (!a->ready_told)
@@ -403,9 +420,10 @@ static void close_loop(struct app *a)
 	buf_done(&alive);
 	if (a->guardian != NULL)
 		guardian_stop(a->guardian);
+	reload_free(a->reload);
+	actor_types_free(a->types);
 	log_keep(0);
-	if (a->log_fd >= 0)
-		close(a->log_fd);
+	log_target_close(&a->log);
 }
 
 static void log_warnings(const struct config *c)
@@ -414,9 +432,20 @@ static void log_warnings(const struct config *c)
 		LOG(WARN, "a setting has no effect", LOG_STR("why", *warning));
 }
 
-int app_run(const struct config *c, int ready_fd, struct err *e)
+static int open_log(struct app *a, struct err *e)
 {
-	struct app a = {.magic = APP_MAGIC, .c = c, .log_fd = -1, .ready_fd = ready_fd};
+	struct log_target first;
+	int r = log_target_open(a->c, &first, e);
+	if (r == 0)
+		log_target_use(&a->log, &first, a->c->log_level);
+	return r;
+}
+
+int app_run(struct config *c, int argc, char *const *argv, int ready_fd, struct err *e)
+{
+	struct app a = {
+	    .magic = APP_MAGIC, .c = c, .argc = argc, .argv = argv, .log = {.fd = -1}, .ready_fd = ready_fd};
+	a.types = actor_types_new(TAKE(c->types));
 	(void)mallopt(M_ARENA_MAX, 2); /* memory freed on one thread serves the other */
 	notify_begin();
 	umask(077);

@@ -24,8 +24,9 @@
 #define ENGINE_SLOTS_MAX 4294967 /* it counts in thousandths, in 32 bits */
 
 const struct config_row config_rows[CONFIG_COUNT] = {
-#define CONFIG(id, key, option, letter, env, env2, type, preset, argument, prose) \
-	[CONFIG_##id] = {key, option, letter, env, env2, CONFIG_TYPE_##type, preset, argument, prose},
+#define CONFIG(id, key, option, letter, env, env2, type, preset, argument, reload, prose) \
+	[CONFIG_##id] = {                                                                 \
+	    key, option, letter, env, env2, CONFIG_TYPE_##type, preset, argument, CONFIG_RELOAD_##reload, prose},
 #include "app/config.def"
 #undef CONFIG
 };
@@ -673,6 +674,7 @@ int config_load(struct config *c, int argc, char *const *argv, char *const *envp
 {
 	*c = (struct config){.mode = CONFIG_RUN};
 	c->types = mem_zalloc(sizeof(struct actor_type *));
+	c->directory = config_absolute(".");
 	struct command_line cl = {0};
 	int rc = read_command_line(c, &cl, argc, argv, e);
 	if (rc == 0 && c->mode != CONFIG_HELP && c->mode != CONFIG_VERSION)
@@ -705,5 +707,6 @@ void config_free(struct config *c)
 	mem_free(c->token);
 	mem_free(c->token_source);
 	mem_free(c->file);
+	mem_free(c->directory);
 	*c = (struct config){0};
 }

@@ -31,12 +31,20 @@ enum config_type {
 	CONFIG_TYPE_LOG_FORMAT,
 };
 
+enum config_reload {
+	CONFIG_RELOAD_LIVE,
+	CONFIG_RELOAD_LOCAL, /* live in local mode */
+	CONFIG_RELOAD_RESTART,
+};
+
 struct config_row {
 	const char *key, *option;
 	char letter;
 	const char *env, *env2;
 	enum config_type type;
-	const char *preset, *argument, *prose;
+	const char *preset, *argument;
+	enum config_reload reload;
+	const char *prose;
 };
 extern const struct config_row config_rows[CONFIG_COUNT];
 
@@ -50,7 +58,8 @@ enum config_mode { CONFIG_RUN, CONFIG_CHECK, CONFIG_HELP, CONFIG_VERSION };
 struct config {
 	enum config_mode mode;
 	bool foreground, detach, takeover;
-	char *file; /* the file that was read, or NULL */
+	char *directory; /* where relative paths start: the one the daemon was started in; NULL: not known */
+	char *file;      /* the file that was read, or NULL */
 	struct config_value values[CONFIG_COUNT];
 	/* typed copies of the values */
 	int64_t drain_timeout_ms;
@@ -64,7 +73,7 @@ struct config {
 	char **cors_origins; /* NULL-terminated, or NULL: the default rule */
 	char *token;         /* NULL: none; never printed */
 	char *token_source;
-	struct actor_type **types; /* NULL-terminated */
+	struct actor_type **types; /* NULL-terminated; whoever takes it (TAKE) leaves NULL */
 	struct config_note {       /* for --check-config: actor settings with their sources */
 		char *key, *text, *source;
 	} * notes;

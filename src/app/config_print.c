@@ -61,8 +61,10 @@ void config_print(const struct config *c, struct buf *out)
 
 void config_print_markdown(struct buf *out)
 {
-	buf_add_str(
-	    out, "| key in the file | option | environment | default | meaning |\n| --- | --- | --- | --- | --- |\n");
+	static const char *const reloads[] = {
+	    [CONFIG_RELOAD_LIVE] = "yes", [CONFIG_RELOAD_LOCAL] = "in local mode", [CONFIG_RELOAD_RESTART] = "restart"};
+	buf_add_str(out, "| key in the file | option | environment | default | reload | meaning |\n"
+			 "| --- | --- | --- | --- | --- | --- |\n");
 	for (size_t i = 0; i < CONFIG_COUNT; i++) {
 		const struct config_row *row = &config_rows[i];
 		buf_addf(out, "| `%s` | ", row->key);
@@ -73,9 +75,9 @@ void config_print_markdown(struct buf *out)
 		buf_addf(out, " | `%s`", row->env);
 		if (row->env2 != NULL)
 			buf_addf(out, ", `%s`", row->env2);
-		buf_addf(out, " | %s%s%s | %s |\n", row->preset != NULL && *row->preset ? "`" : "",
+		buf_addf(out, " | %s%s%s | %s | %s |\n", row->preset != NULL && *row->preset ? "`" : "",
 			 row->preset == NULL ? "" : row->preset, row->preset != NULL && *row->preset ? "`" : "",
-			 row->prose);
+			 reloads[row->reload], row->prose);
 	}
 	buf_add_str(out, "\n## Actor settings\n\n");
 	config_actor_markdown(out);

@@ -14,6 +14,10 @@ struct control_options {
 	const struct config *config;
 	/* Asked to stop cleanly, as SIGTERM does. From the loop's callbacks. */
 	void (*drain)(void *arg);
+	/* Read the configuration again, as SIGHUP does: 0 with a JSON object in out, or refused with a sentence. */
+	int (*reload)(void *arg, struct buf *out, struct err *e);
+	/* Appends what reloads have left to the status: members, each with a comma before it. */
+	void (*status)(void *arg, struct buf *out);
 	void *arg;
 };
 

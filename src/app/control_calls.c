@@ -6,6 +6,7 @@
 #include "codec/json_field.h"
 #include "traffic/exchange.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -71,6 +72,7 @@ void control_status(struct control_call *call)
 	put_number(b, "workers", (int64_t)pool.workers);
 	put_number(b, "workers_starting", (int64_t)pool.starting);
 	put_number(b, "requests", (int64_t)exchange_count());
+	c->o.status(c->o.arg, b);
 	if (m->ops->status != NULL)
 		m->ops->status(m, b);
 	buf_add_byte(b, '}');
@@ -285,4 +287,15 @@ void control_drain(struct control_call *call)
 	struct control *c = call->control;
 	control_done(call);
 	c->o.drain(c->o.arg);
+}
+
+void control_reload(struct control_call *call)
+{
+	struct control *c = call->control;
+	struct err e = {0};
+	int r = c->o.reload(c->o.arg, &call->out, &e);
+	if (r == 0)
+		control_reply(call);
+	else
+		control_refuse(call, r == -ESHUTDOWN ? 503 : 409, e.text);
 }

@@ -75,6 +75,7 @@ void control_command(struct control_call *call);
 void control_kv(struct control_call *call);
 void control_workers(struct control_call *call);
 void control_drain(struct control_call *call);
+void control_reload(struct control_call *call);
 
 /* ---- control_logs.c ---- */
 

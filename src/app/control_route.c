@@ -24,6 +24,7 @@ static const struct route {
     {"GET", "/v1/logs", control_logs, 0},
     {"GET", "/v1/backup", control_backup, 0},
     {"POST", "/v1/drain", control_drain, 0},
+    {"POST", "/v1/reload", control_reload, 0},
 };
 
 static struct slice next_part(struct slice *rest)

@@ -16,7 +16,8 @@ struct mode_events {
 };
 
 struct mode_options {
-	const struct config *config; /* outlives the mode, as do loop and guardian */
+	const struct config *config; /* outlives the mode, as do types, loop and guardian */
+	struct actor_types *types;
 	struct loop *loop;
 	struct guardian *guardian;
 	const struct mode_events *events;
@@ -82,6 +83,13 @@ struct mode_ops {
 	void (*drain_now)(struct mode *m);
 	/* Whatever was opened; closed() comes later, the mode is gone then. */
 	void (*close)(struct mode *m, void (*closed)(void *arg), void *arg);
+	/* Whether it can go on with a configuration read anew: 0, or -errno with a sentence. While it serves. */
+	int (*check)(struct mode *m, const struct config *next, struct err *e);
+	/* The live settings of `config`, and the types, have changed; what was there before is valid during the call
+	 * only. Awake actors of replaced types are ended, a few at a time, afterwards. */
+	void (*reload)(struct mode *m);
+	/* Awake actors that are being ended or started again because their type was replaced. */
+	size_t (*rolling)(struct mode *m);
 	/* NULL before open() and while closing. */
 	struct actor_table *(*actors)(struct mode *m);
 	/* Whether this request may see the guarded part of an own listener: 0, else the status to answer. */

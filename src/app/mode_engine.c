@@ -92,7 +92,7 @@ static int on_open(struct mode *base, struct err *e)
 	if (r < 0 || (r = take_key(m, data_dir, e)) < 0)
 		return r;
 	struct engine_options o = {.loop = m->o.loop,
-				   .types = c->types,
+				   .types = m->o.types,
 				   .endpoint = &c->endpoint,
 				   .namespace_name = config_get(c, CONFIG_NAMESPACE),
 				   .token = c->token,
@@ -119,11 +119,31 @@ static int on_serve(struct mode *base, struct err *e)
 	LOG(INFO, "registering", LOG_STR("engine", url), LOG_STR("namespace", config_get(c, CONFIG_NAMESPACE)),
 	    LOG_STR("runner", config_get(c, CONFIG_RUNNER)), LOG_STR("runner_key", m->runner_key),
 	    LOG_NUM("total_slots", c->total_slots));
-	if (c->types[0] == NULL)
+	if (actor_types_at(m->o.types, 0) == NULL)
 		LOG_PLAIN(WARN,
 			  "no actor type is configured: every actor of this runner will fail to start; use --actor "
 			  "NAME -- COMMAND, or `actors` in a configuration file");
 	return engine_serve(m->engine, e);
+}
+
+static int on_check(struct mode *base, const struct config *next, struct err *e)
+{
+	(void)base;
+	(void)next;
+	(void)e;
+	return 0;
+}
+
+static void on_reload(struct mode *base)
+{
+	struct mode_engine *m = mode_of(base);
+	engine_reload(m->engine, m->o.config->starts_max);
+}
+
+static size_t on_rolling(struct mode *base)
+{
+	const struct mode_engine *m = mode_of(base);
+	return m->engine == NULL ? 0 : engine_rolling(m->engine);
 }
 
 static const char *on_why_not(struct mode *base)
@@ -222,6 +242,9 @@ static const struct mode_ops mode_ops = {.name = "engine",
 					 .drain = on_drain,
 					 .drain_now = on_drain_now,
 					 .close = on_close,
+					 .check = on_check,
+					 .reload = on_reload,
+					 .rolling = on_rolling,
 					 .actors = on_actors,
 					 .access = on_access,
 					 .list = mode_engine_list,

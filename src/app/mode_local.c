@@ -58,6 +58,23 @@ static void on_deliver(void *arg)
 		loop_post(m->o.loop, &m->deliver);
 }
 
+static struct local_options local_options_of(const struct mode_local *m)
+{
+	const struct config *c = m->o.config;
+	return (struct local_options){.loop = m->o.loop,
+				      .store = m->store,
+				      .types = m->o.types,
+				      .token = c->token,
+				      .auth_none = c->auth_none,
+				      .hosts = c->hosts,
+				      .cors_origins = c->cors_origins,
+				      .engine_limits = c->engine_limits,
+				      .starts_max = c->starts_max,
+				      .runtime_dir = config_get(c, CONFIG_RUNTIME_DIR),
+				      .guardian = m->o.guardian,
+				      .version = RUNNERD_VERSION};
+}
+
 static int on_open(struct mode *base, struct err *e)
 {
 	struct mode_local *m = mode_of(base);
@@ -66,29 +83,18 @@ static int on_open(struct mode *base, struct err *e)
 	int r = store_open(config_get(c, CONFIG_DATA_DIR), notify_store, m->o.loop, &m->store, e);
 	if (r < 0)
 		return r;
-	struct local_options o = {.loop = m->o.loop,
-				  .store = m->store,
-				  .types = c->types,
-				  .token = c->token,
-				  .auth_none = c->auth_none,
-				  .hosts = c->hosts,
-				  .cors_origins = c->cors_origins,
-				  .engine_limits = c->engine_limits,
-				  .starts_max = c->starts_max,
-				  .runtime_dir = config_get(c, CONFIG_RUNTIME_DIR),
-				  .guardian = m->o.guardian,
-				  .version = RUNNERD_VERSION};
+	struct local_options o = local_options_of(m);
 	return local_open(&o, &m->local, e);
 }
 
-/* A passed socket may be wider than the rules allow. */
+/* A passed socket may be wider than the rules allow, and after a reload the one that is bound. */
 static int check_bound(const struct config *c, const char *bound, struct err *e)
 {
 	bool local = strncmp(bound, "unix:", 5) == 0 || config_address_is_loopback(bound);
 	if (local || c->token != NULL || c->auth_none)
 		return 0;
 	return err_set(e, EINVAL, EXIT_CODE_CONFIG,
-		       "the socket passed for the API, %s, is reachable from other machines and no token is set; set "
+		       "the socket of the API, %s, is reachable from other machines and no token is set; set "
 		       "RIVET_TOKEN or RIVET_TOKEN_FILE, or --auth none if everyone who reaches it may do everything",
 		       bound);
 }
@@ -126,11 +132,34 @@ static int on_serve(struct mode *base, struct err *e)
 	notify_keep("api", local_listener_fd(m->local));
 	m->serving = true;
 	LOG(INFO, "listening", LOG_STR("listener", "api"), LOG_STR("address", bound));
-	if (m->o.config->types[0] == NULL)
+	if (actor_types_at(m->o.types, 0) == NULL)
 		LOG_PLAIN(WARN, "no actor type is configured: nothing can be created; use --actor NAME -- COMMAND, or "
 				"`actors` in a configuration file");
 	m->o.events->changed(m->o.arg);
 	return 0;
+}
+
+static int on_check(struct mode *base, const struct config *next, struct err *e)
+{
+	const struct mode_local *m = mode_of(base);
+	char bound[80];
+	if (!m->serving)
+		return 0;
+	local_address(m->local, bound);
+	return check_bound(next, bound, e);
+}
+
+static void on_reload(struct mode *base)
+{
+	const struct mode_local *m = mode_of(base);
+	struct local_options o = local_options_of(m);
+	local_reload(m->local, &o);
+}
+
+static size_t on_rolling(struct mode *base)
+{
+	const struct mode_local *m = mode_of(base);
+	return m->local == NULL ? 0 : local_rolling(m->local);
 }
 
 static const char *on_why_not(struct mode *base)
@@ -244,6 +273,9 @@ static const struct mode_ops mode_ops = {.name = "local",
 					 .drain = on_drain,
 					 .drain_now = on_drain_now,
 					 .close = on_close,
+					 .check = on_check,
+					 .reload = on_reload,
+					 .rolling = on_rolling,
 					 .actors = on_actors,
 					 .access = on_access,
 					 .list = mode_local_list,

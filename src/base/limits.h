@@ -98,6 +98,9 @@
 	 1024) /* on the way to an engine: the largest answer and more; encrypted, it must fit the stream's bound */
 #define LIMIT_RESOLVES 8 /* threads in the name service; it gives up by itself after half a minute */
 
+/* Reloading. */
+#define LIMIT_ACTOR_TYPES_OLD 1024 /* replaced types whose actors are not all gone; more reloads are refused */
+
 /* Hibernating WebSockets. */
 #define LIMIT_HIBERNATION_WAITING_BYTES (1024 * 1024) /* messages for no worker yet; then the client is not read */
 #define LIMIT_HIBERNATION_DEPARTED 4096 /* clients that left while their actor slept; more are not reported */

@@ -66,29 +66,36 @@ static char *target_of(const char *format_before, const char *word, const char *
 	return text;
 }
 
-/* Fetches JSON and shows it: raw, or through `show`. */
+/* The answer, raw or through `show`. */
+static int write_json(const struct ctl_options *o, struct buf *answer,
+		      void (*show)(struct buf *out, const json_t *root), struct err *e)
+{
+	struct buf text;
+	if (o->json) {
+		buf_add_byte(answer, '\n');
+		return write_out(buf_slice(answer), e);
+	}
+	json_t *root = json_loadb((const char *)buf_slice(answer).p, buf_len(answer), 0, NULL);
+	if (root == NULL)
+		return err_set(e, EBADMSG, EXIT_CODE_FAILED, "the daemon's answer is no JSON");
+	buf_init(&text, ANSWER_MAX);
+	show(&text, root);
+	json_decref(root);
+	int r = write_out(buf_slice(&text), e);
+	buf_done(&text);
+	return r;
+}
+
+/* Fetches JSON and shows it. */
 static int show_json(const struct ctl_options *o, const char *target, void (*show)(struct buf *out, const json_t *root),
 		     struct err *e)
 {
-	struct buf answer, text;
+	struct buf answer;
 	buf_init(&answer, ANSWER_MAX);
-	buf_init(&text, ANSWER_MAX);
 	int r = fetch(o, "GET", target, SLICE_NONE, &answer, e);
-	if (r == 0 && o->json) {
-		buf_add_byte(&answer, '\n');
-		r = write_out(buf_slice(&answer), e);
-	} else if (r == 0) {
-		json_t *root = json_loadb((const char *)buf_slice(&answer).p, buf_len(&answer), 0, NULL);
-		if (root == NULL)
-			r = err_set(e, EBADMSG, EXIT_CODE_FAILED, "the daemon's answer is no JSON");
-		else
-			show(&text, root);
-		json_decref(root);
-		if (r == 0)
-			r = write_out(buf_slice(&text), e);
-	}
+	if (r == 0)
+		r = write_json(o, &answer, show, e);
 	buf_done(&answer);
-	buf_done(&text);
 	return r;
 }
 
@@ -278,11 +285,41 @@ static int run_drain(const struct ctl_options *o, int n, char *const *words, str
 	return exit_code(do_post(o, "/v1/drain", "draining; the daemon ends when its actors have stopped\n", e), e);
 }
 
+static void show_names(struct buf *out, const char *what, const json_t *names)
+{
+	size_t i;
+	json_t *name;
+	json_array_foreach(names, i, name)
+	{
+		buf_addf(out, "%s %s", i == 0 ? what : ",", json_string_value(name));
+	}
+	if (json_array_size(names) > 0)
+		buf_add_byte(out, '\n');
+}
+
+static void show_reload(struct buf *out, const json_t *root)
+{
+	long long rolling = (long long)json_integer_value(json_object_get(root, "rolling_over"));
+	buf_add_str(out, "the new configuration is in force\n");
+	show_names(out, "actor types added:", json_object_get(root, "added"));
+	show_names(out, "actor types changed:", json_object_get(root, "changed"));
+	show_names(out, "actor types removed:", json_object_get(root, "removed"));
+	show_names(out, "not applied before a restart of the daemon:", json_object_get(root, "restart_needed"));
+	if (rolling > 0)
+		buf_addf(out, "%lld awake actors are being rolled over; see rivet-runnerctl status\n", rolling);
+}
+
 static int run_reload(const struct ctl_options *o, int n, char *const *words, struct err *e)
 {
+	struct buf answer;
 	(void)n;
 	(void)words;
-	return exit_code(do_post(o, "/v1/reload", "the new configuration is in force\n", e), e);
+	buf_init(&answer, ANSWER_MAX);
+	int r = fetch(o, "POST", "/v1/reload", SLICE_NONE, &answer, e);
+	if (r == 0)
+		r = write_json(o, &answer, show_reload, e);
+	buf_done(&answer);
+	return exit_code(r, e);
 }
 
 /* ---- keys and values ---- */

@@ -217,30 +217,65 @@ int engine_open(const struct engine_options *o, struct engine **ret, struct err 
 	return 0;
 }
 
-int engine_serve(struct engine *g, struct err *e)
+/* Calls fn with what the link is told; names live until it returns. */
+static int with_link_options(struct engine *g,
+			     int (*fn)(struct engine *g, const struct engine_link_options *o, struct err *e),
+			     struct err *e)
 {
 	size_t n = 0;
-	while (g->o.types[n] != NULL)
+	while (actor_types_at(g->o.types, n) != NULL)
 		n++;
 	const char **names = mem_zalloc((n + 1) * sizeof(*names));
 	for (size_t i = 0; i < n; i++)
-		names[i] = g->o.types[i]->name;
-	int r = engine_link_open(&(struct engine_link_options){.loop = g->o.loop,
-							       .endpoint = g->o.endpoint,
-							       .namespace_name = g->o.namespace_name,
-							       .token = g->o.token,
-							       .ca_file = g->o.ca_file,
-							       .runner = g->o.runner,
-							       .runner_key = g->o.runner_key,
-							       .runner_version = g->o.runner_version,
-							       .total_slots = g->o.total_slots,
-							       .actor_names = names,
-							       .version = g->o.version,
-							       .events = &link_events,
-							       .arg = g},
-				 &g->link, e);
+		names[i] = actor_types_at(g->o.types, i)->name;
+	const struct engine_link_options o = {.loop = g->o.loop,
+					      .endpoint = g->o.endpoint,
+					      .namespace_name = g->o.namespace_name,
+					      .token = g->o.token,
+					      .ca_file = g->o.ca_file,
+					      .runner = g->o.runner,
+					      .runner_key = g->o.runner_key,
+					      .runner_version = g->o.runner_version,
+					      .total_slots = g->o.total_slots,
+					      .actor_names = names,
+					      .version = g->o.version,
+					      .events = &link_events,
+					      .arg = g};
+	int r = fn(g, &o, e);
 	mem_free(names);
 	return r;
+}
+
+static int open_link(struct engine *g, const struct engine_link_options *o, struct err *e)
+{
+	return engine_link_open(o, &g->link, e);
+}
+
+static int announce(struct engine *g, const struct engine_link_options *o, struct err *e)
+{
+	return engine_link_announce(g->link, o, e);
+}
+
+int engine_serve(struct engine *g, struct err *e)
+{
+	return with_link_options(g, open_link, e);
+}
+
+void engine_reload(struct engine *g, uint32_t starts_max)
+{
+	struct err e = {0};
+	g->o.starts_max = starts_max;
+	if (g->driver == NULL || g->state != ENGINE_SERVING)
+		return;
+	engine_driver_reload(g->driver);
+	if (g->link != NULL && with_link_options(g, announce, &e) < 0)
+		LOG(WARN, "the engine will not be told the new names of actor types", LOG_STR("reason", e.text));
+}
+
+size_t engine_rolling(const struct engine *g)
+{
+	struct actor_table *t = g->driver == NULL ? NULL : engine_driver_table(g->driver);
+	return t == NULL ? 0 : actor_table_count_stale(t);
 }
 
 const char *engine_why_not(const struct engine *g)

@@ -17,7 +17,7 @@ struct engine_events {
 
 struct engine_options {
 	struct loop *loop;
-	struct actor_type *const *types;        /* NULL-terminated, borrowed, in configuration order */
+	const struct actor_types *types;        /* borrowed */
 	const struct engine_endpoint *endpoint; /* borrowed; where the engine is */
 	const char *namespace_name;
 	const char *token;   /* NULL: none */
@@ -38,6 +38,12 @@ int engine_open(const struct engine_options *o, struct engine **ret, struct err 
 /* Connects, and keeps connecting. Failures come through events; 0, or -errno with a sentence for what no retry cures
  * (a CA file that cannot be read: exit code 78). */
 int engine_serve(struct engine *g, struct err *e);
+
+/* The types have changed: awake actors of replaced and removed types are put to sleep, starts_max at a time, so that
+ * the engine wakes them on what is configured now. Names are announced with the next connection. */
+void engine_reload(struct engine *g, uint32_t starts_max);
+/* Actors that are not on the types in force yet: 0 when all are. */
+size_t engine_rolling(const struct engine *g);
 
 /* NULL: registered. Else what it waits for, static text until the next changed(). */
 const char *engine_why_not(const struct engine *g);

@@ -57,6 +57,13 @@ bool engine_actor_active(const struct engine_actor *a)
 
 /* ---- memory ---- */
 
+/* The next one may be asked to sleep. */
+static void stop_rolling(struct engine_actor *a)
+{
+	a->d->n_rolling -= a->rolling;
+	a->rolling = false;
+}
+
 static void forget_incarnation(struct engine_actor *a)
 {
 	mem_free(TAKE(a->name));
@@ -65,6 +72,7 @@ static void forget_incarnation(struct engine_actor *a)
 	mem_free(TAKE(a->message));
 	a->input_len = 0;
 	a->has_input = false;
+	stop_rolling(a);
 	timer_disarm(&a->intent);
 	timer_disarm(&a->why);
 	timer_disarm(&a->back_off);
@@ -326,6 +334,8 @@ static const char *reason_of(const struct engine_actor *a)
 {
 	if (a->destroy_asked)
 		return "destroy";
+	if (a->rolling)
+		return engine_driver_type(a->d, slice_str(a->name)) != NULL ? "restart" : "drain";
 	if (a->sleep_asked)
 		return "sleep";
 	return a->d->draining || !a->d->g->online ? "drain" : NULL;
@@ -492,11 +502,22 @@ static void on_stopped(struct engine_actor *a, const struct actor_report *r)
 	a->failed_name = mem_strdup(a->name);
 }
 
+void engine_actor_roll(struct engine_actor *a)
+{
+	if (a->stop_commanded || a->stop_begun || a->sleep_asked || a->destroy_asked || a->rolling)
+		return;
+	a->rolling = true;
+	a->d->n_rolling++;
+	actor_table_intend_sleep(a->d->table, &a->live);
+}
+
 void engine_actor_report(struct engine_actor *a, const struct actor_ref *ref, const struct actor_report *r)
 {
 	bool current = a->state == EA_LIVE && ref->generation == a->generation;
 	if (r->kind == REPORT_STOPPED) {
 		a->in_table = false;
+		if (current)
+			stop_rolling(a);
 		engine_actor_poke(a);
 		engine_driver_check_closed(a->d);
 	}

@@ -120,11 +120,7 @@ void engine_driver_answer(struct engine_driver *d, struct runtime_call *call, en
 
 const struct actor_type *engine_driver_type(const struct engine_driver *d, struct slice name)
 {
-	for (size_t i = 0; d->g->o.types[i] != NULL; i++) {
-		if (slice_is(name, d->g->o.types[i]->name))
-			return d->g->o.types[i];
-	}
-	return NULL;
+	return actor_types_find(d->g->o.types, name);
 }
 
 char *engine_driver_not_registered(const struct engine_driver *d, struct slice name)
@@ -133,9 +129,7 @@ char *engine_driver_not_registered(const struct engine_driver *d, struct slice n
 	buf_init(&b, 2048);
 	buf_addf(&b, "no actor type \"%.*s\" is configured on this runner; ",
 		 SLICE_FMT(slice_head(name, name.n < 128 ? name.n : 128)));
-	buf_add_str(&b, d->g->o.types[0] == NULL ? "none is" : "there are: ");
-	for (size_t i = 0; d->g->o.types[i] != NULL && buf_len(&b) < 700; i++)
-		buf_addf(&b, "%s%.128s", i == 0 ? "" : ", ", d->g->o.types[i]->name);
+	actor_types_list(d->g->o.types, &b, 700);
 	char *text = slice_dup(buf_slice(&b));
 	buf_done(&b);
 	return text;
@@ -428,9 +422,33 @@ struct actor_table *engine_driver_table(struct engine_driver *d)
 	return d->closing ? NULL : d->table;
 }
 
+/* Takes up the next actors of replaced types. */
+static void roll(struct engine_driver *d)
+{
+	struct actor_ref ref;
+	while (!d->draining && !d->mute && d->n_rolling < d->g->o.starts_max &&
+	       actor_table_next_stale(d->table, &ref)) {
+		struct engine_actor *a = engine_actor_find(d, slice_str(ref.id));
+		if (a != NULL && a->state == EA_LIVE && a->live.generation == ref.generation)
+			engine_actor_roll(a);
+	}
+}
+
+void engine_driver_reload(struct engine_driver *d)
+{
+	if (d->closing)
+		return;
+	worker_pool_set_starts_max(actor_table_pool(d->table), d->g->o.starts_max);
+	actor_table_retire(d->table, d->g->o.types);
+}
+
 bool engine_driver_tick(struct engine_driver *d)
 {
-	return d->table != NULL && !d->closing && actor_table_run(d->table);
+	if (d->table == NULL || d->closing)
+		return false;
+	bool more = actor_table_run(d->table);
+	roll(d);
+	return more;
 }
 
 void engine_driver_check_closed(struct engine_driver *d)

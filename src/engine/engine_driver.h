@@ -39,6 +39,9 @@ void engine_driver_drain(struct engine_driver *d, int64_t until_mono_ms);
  * LIMIT_ENGINE_ACK_MS. (The engine never acknowledges events of an actor it has destroyed.) */
 bool engine_driver_idle(const struct engine_driver *d);
 
+/* Types have changed: awake actors of replaced and removed ones are asked to sleep, starts_max at a time. */
+void engine_driver_reload(struct engine_driver *d);
+
 /* Whether the engine has named this actor, not long ago. */
 bool engine_driver_knows(const struct engine_driver *d, const char *actor_id);
 

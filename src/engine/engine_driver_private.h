@@ -51,6 +51,7 @@ struct engine_actor {
 	int64_t command_index;           /* the highest seen of this incarnation */
 	bool stop_commanded, stop_begun; /* by the engine; told to the actor table */
 	bool sleep_asked, destroy_asked; /* intents of the actor */
+	bool rolling;                    /* counts in d->n_rolling: its sleep was asked for, its type was replaced */
 	struct timer intent;             /* the engine's command is overdue */
 	struct timer why;                /* the next look at what a stop without a reason means */
 	int64_t why_since_mono_ms;
@@ -91,8 +92,9 @@ struct engine_driver {
 	struct buf frame; /* events the link did not take yet, or empty */
 	bool frame_last;  /* a STOPPED is among them */
 	struct loop_task flush;
-	struct timer again;  /* events without an answer, commands to be acknowledged */
-	struct timer drain;  /* the engine does not say stop */
+	struct timer again; /* events without an answer, commands to be acknowledged */
+	struct timer drain; /* the engine does not say stop */
+	size_t n_rolling;
 	bool draining, mute; /* mute: evicted, another runner speaks for these actors */
 	int64_t drain_until_mono_ms;
 	struct engine_driver_stats stats;
@@ -127,6 +129,8 @@ void engine_actor_begin(struct engine_actor *a, const struct runner_command *c);
 void engine_actor_replayed(struct engine_actor *a);
 /* Looks at it in the tick. */
 void engine_actor_poke(struct engine_actor *a);
+/* Its type was replaced or removed: it is asked to sleep, so that it wakes on what is configured now. */
+void engine_actor_roll(struct engine_actor *a);
 void engine_actor_report(struct engine_actor *a, const struct actor_ref *ref, const struct actor_report *r);
 /* The incarnation ends as it is, without having run: its last event is Stopped with this message (taken over), or Ok
  * without one. */

@@ -71,6 +71,10 @@ struct engine_link_options {
  * that cannot be sent, slots the engine cannot count, names that are not UTF-8. */
 int engine_link_open(const struct engine_link_options *o, struct engine_link **ret, struct err *e);
 
+/* From the next connection on the engine is told these actor_names; the rest of the options is as before. (It reads
+ * them at the beginning of a connection only, and gives actors of other names, too.) 0 or -errno with a sentence. */
+int engine_link_announce(struct engine_link *l, const struct engine_link_options *o, struct err *e);
+
 /* Who goes first when the socket is full: pongs (the link's own), then CONTROL (events, acknowledgements), then TRAFFIC
  * (state calls, tunnel), which also waits for the engine to have read what it has. */
 enum engine_link_class { ENGINE_LINK_CONTROL, ENGINE_LINK_TRAFFIC };

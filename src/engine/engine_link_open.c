@@ -21,7 +21,7 @@ static void put_metadata(struct buf *b, const char *version)
 	buf_add_str(b, "}");
 }
 
-static int put_init(struct engine_link *l, const struct engine_link_options *o, struct err *e)
+static int put_init(struct buf *out, const struct engine_link_options *o, struct err *e)
 {
 	struct buf names, metadata;
 	size_t n = 0;
@@ -42,7 +42,7 @@ static int put_init(struct engine_link *l, const struct engine_link_options *o, 
 					      .actor_names = runner_list_of(buf_slice(&names), n),
 					      .has_metadata = true,
 					      .metadata = buf_slice(&metadata)}};
-	if (r == 0 && runner_to_server_put(&l->init, &m) != 0)
+	if (r == 0 && runner_to_server_put(out, &m) != 0)
 		r = err_set(e, EINVAL, EXIT_CODE_CONFIG,
 			    "engine.runner (RIVET_RUNNER) is not UTF-8: the engine cannot be told");
 	buf_done(&names);
@@ -92,7 +92,7 @@ static int prepare(struct engine_link *l, const struct engine_link_options *o, s
 	if (r == 0)
 		r = put_target(l, o, e);
 	if (r == 0)
-		r = put_init(l, o, e);
+		r = put_init(&l->init, o, e);
 	if (r == 0 && o->endpoint->tls)
 		r = tls_context_new(o->ca_file, e, &l->tls);
 	return r;
@@ -123,6 +123,19 @@ int engine_link_open(const struct engine_link_options *o, struct engine_link **r
 	*ret = l;
 	engine_link_step(l, LINK_DIAL);
 	return 0;
+}
+
+int engine_link_announce(struct engine_link *l, const struct engine_link_options *o, struct err *e)
+{
+	struct buf init;
+	buf_init(&init, LIMIT_WS_MESSAGE_BYTES);
+	int r = put_init(&init, o, e);
+	if (r == 0) {
+		buf_reset(&l->init);
+		buf_add(&l->init, buf_slice(&init));
+	}
+	buf_done(&init);
+	return r;
 }
 
 void engine_link_free(struct engine_link *l)

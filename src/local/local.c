@@ -219,11 +219,22 @@ static const struct http_conn_events conn_events = {.request = on_request,
 
 const struct actor_type *local_type(const struct local *l, struct slice name)
 {
-	for (size_t i = 0; l->o.types[i] != NULL; i++) {
-		if (slice_is(name, l->o.types[i]->name))
-			return l->o.types[i];
-	}
-	return NULL;
+	return actor_types_find(l->o.types, name);
+}
+
+static void take_access(struct local *l)
+{
+	l->access = (struct local_access){
+	    .token = l->o.token, .auth_none = l->o.auth_none, .hosts = l->o.hosts, .cors_origins = l->o.cors_origins};
+}
+
+static void reset_warned(struct local *l)
+{
+	size_t n_types = 0;
+	while (actor_types_at(l->o.types, n_types) != NULL)
+		n_types++;
+	mem_free(l->warned);
+	l->warned = mem_zalloc(n_types + 1);
 }
 
 static void on_finish(void *arg);
@@ -231,20 +242,16 @@ static void on_finish(void *arg);
 int local_open(const struct local_options *o, struct local **ret, struct err *e)
 {
 	struct local *l = mem_zalloc(sizeof(*l));
-	size_t n_types = 0;
 	l->magic = LOCAL_MAGIC;
 	l->o = *o;
-	l->access = (struct local_access){
-	    .token = o->token, .auth_none = o->auth_none, .hosts = o->hosts, .cors_origins = o->cors_origins};
+	take_access(l);
 	l->started_wall_ms = clock_wall_ms();
 	snprintf(l->id, sizeof(l->id), "%s", actor_id_new().text);
 	list_init(&l->requests);
 	map_init(&l->sleepers, LIMIT_EXCHANGES);
 	buf_init(&l->scratch, SCRATCH_MAX);
 	loop_task_init(&l->finish, on_finish, l);
-	while (o->types[n_types] != NULL)
-		n_types++;
-	l->warned = mem_zalloc(n_types + 1);
+	reset_warned(l);
 	int r = local_driver_open(l, &l->driver, e);
 	if (r < 0) {
 		mem_free(l->warned);
@@ -254,6 +261,27 @@ int local_open(const struct local_options *o, struct local **ret, struct err *e)
 	l->alarm = local_alarm_new(l);
 	*ret = l;
 	return 0;
+}
+
+void local_reload(struct local *l, const struct local_options *o)
+{
+	l->o.token = o->token;
+	l->o.auth_none = o->auth_none;
+	l->o.hosts = o->hosts;
+	l->o.cors_origins = o->cors_origins;
+	l->o.engine_limits = o->engine_limits;
+	l->o.starts_max = o->starts_max;
+	take_access(l);
+	reset_warned(l);
+	if (l->draining)
+		return;
+	local_driver_reload(l->driver);
+	local_alarm_poke(l->alarm, 1); /* alarms that were due while their type was missing */
+}
+
+size_t local_rolling(const struct local *l)
+{
+	return l->driver == NULL ? 0 : local_driver_rolling(l->driver);
 }
 
 static void on_accepted(void *arg, int fd)

@@ -11,7 +11,7 @@ struct local;
 struct local_options {
 	struct loop *loop;
 	struct store *store;
-	struct actor_type *const *types; /* NULL-terminated, borrowed, in configuration order */
+	const struct actor_types *types; /* borrowed */
 	const char *token;               /* NULL: none asked */
 	bool auth_none;                  /* everyone may come in */
 	char *const *hosts;              /* NULL-terminated: host names allowed beside loopback ones */
@@ -25,6 +25,13 @@ struct local_options {
 
 /* Opens everything (the actor table too) but takes no traffic before local_serve. */
 int local_open(const struct local_options *o, struct local **ret, struct err *e);
+
+/* Token, auth_none, hosts, cors_origins, engine_limits and starts_max are as in o from now on, and the types have
+ * changed: awake actors of replaced types are restarted on the new ones, starts_max at a time; those of removed types
+ * are stopped with reason "drain". Strings are borrowed as before. */
+void local_reload(struct local *l, const struct local_options *o);
+/* Actors that are not on the types in force yet: 0 when all are. */
+size_t local_rolling(const struct local *l);
 
 /* Serves the public API on ADDR:PORT (port 0 picks one), or with fd >= 0 on that listening socket (taken over on 0),
  * restores actors that ran (policy restart), starts the alarm clock. On failure -errno and a sentence (port in use:

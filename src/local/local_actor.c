@@ -82,9 +82,30 @@ static void forget_key(struct local_actor *a)
 	a->key_text = NULL;
 }
 
+/* Its alarm need not be waited for any more: the clock may go on with another. */
+static void stop_ringing(struct local_actor *a)
+{
+	if (!a->ringing)
+		return;
+	a->ringing = false;
+	a->d->n_ringing--;
+	local_alarm_go_on(a->d->l->alarm);
+}
+
+/* It runs again, or will not: the next may be restarted. */
+static void stop_rolling(struct local_actor *a)
+{
+	if (!a->rolling)
+		return;
+	a->rolling = false;
+	a->d->n_rolling--;
+}
+
 static void actor_free(struct local_actor *a)
 {
 	struct local_driver *d = a->d;
+	stop_ringing(a);
+	stop_rolling(a);
 	CHECK(list_empty(&a->waiting) && list_empty(&a->destroys) && a->jobs == 0);
 	forget_key(a);
 	map_remove(&d->by_id, &a->by_id);
@@ -230,10 +251,8 @@ static void start_failed(struct local_actor *a, const char *why)
 {
 	a->rec.running = false;
 	a->state = LA_ASLEEP;
-	if (a->ringing) {
-		a->ringing = false;
-		a->d->n_ringing--;
-	}
+	stop_ringing(a);
+	stop_rolling(a);
 	LOG(ERROR, "actor not woken", LOG_STR("actor_id", a->rec.id), LOG_STR("actor_name", a->rec.name),
 	    LOG_STR("reason", why));
 }
@@ -241,7 +260,13 @@ static void start_failed(struct local_actor *a, const char *why)
 static void command_start(struct local_actor *a)
 {
 	struct local_driver *d = a->d;
-	struct actor_start s = {.type = local_type(d->l, slice_str(a->rec.name)),
+	const struct actor_type *type = local_type(d->l, slice_str(a->rec.name));
+	if (type == NULL) { /* removed while it was being woken */
+		start_failed(a, "its actor type was removed");
+		local_actor_poke(a);
+		return;
+	}
+	struct actor_start s = {.type = type,
 				.name = a->rec.name,
 				.key = a->rec.key,
 				.namespace_name = a->rec.namespace_name,
@@ -399,6 +424,11 @@ static void rest(struct local_actor *a)
 	actor_free(a);
 }
 
+static bool has_type(const struct local_actor *a)
+{
+	return local_type(a->d->l, slice_str(a->rec.name)) != NULL;
+}
+
 static void asleep(struct local_actor *a)
 {
 	int64_t wait_ms = restart_wait_ms(&a->restart, loop_mono_ms(a->d->l->o.loop));
@@ -408,12 +438,14 @@ static void asleep(struct local_actor *a)
 	} else if (a->d->draining || a->d->closing) {
 		refuse_waiting(a, 503, "guard", "service_unavailable", dropped_reason, 5);
 		rest(a);
-	} else if (local_type(a->d->l, slice_str(a->rec.name)) == NULL) {
+	} else if (!has_type(a)) {
 		char *why = local_driver_not_registered(a->d, a->rec.name);
 		refuse_waiting(a, 503, "actor", "not_registered", why, 0);
 		mem_free(why);
-		a->wake_wish = false;
+		a->wake_wish = a->force_wake = false;
 		a->rec.wake_wanted = false;
+		stop_ringing(a);
+		stop_rolling(a);
 		rest(a);
 	} else if (wish && (wait_ms <= 0 || a->force_wake)) {
 		begin_wake(a);
@@ -436,7 +468,7 @@ static void stop_as_wished(struct local_actor *a)
 	if (a->destroy_wish)
 		actor_table_stop(a->d->table, &a->ref, "destroy", 0);
 	else if (a->restart_wish && !a->stop_sent)
-		actor_table_stop(a->d->table, &a->ref, "restart", 0);
+		actor_table_stop(a->d->table, &a->ref, has_type(a) ? "restart" : "drain", 0);
 	else if (sleep_now && !a->stop_sent)
 		actor_table_stop(a->d->table, &a->ref, "sleep", 0);
 	a->stop_sent = a->stop_sent || sleep_now || a->restart_wish || a->destroy_wish;
@@ -469,6 +501,20 @@ static void on_work(void *arg)
 		return;
 	}
 	IMPOSSIBLE("local actor state");
+}
+
+/* Those of a removed type start nothing, and who still waits for a seat on the old command does not start it: they are
+ * not counted. */
+void local_actor_roll(struct local_actor *a)
+{
+	if (a->stop_sent || a->destroy_wish || a->restart_wish)
+		return;
+	a->restart_wish = true;
+	if (!a->rolling && has_type(a) && !actor_table_is_placing(a->d->table, a->rec.id)) {
+		a->rolling = true;
+		a->d->n_rolling++;
+	}
+	local_actor_poke(a);
 }
 
 void local_actor_destroy(struct local_actor *a, local_call_done *done, void *arg)
@@ -574,6 +620,7 @@ static void on_running(struct local_actor *a)
 {
 	int64_t now = clock_wall_ms();
 	restart_up(&a->restart, loop_mono_ms(a->d->l->o.loop));
+	stop_rolling(a);
 	local_hibernation_running(a->d->l, a->rec.id);
 	a->rec.connectable_ts = now;
 	if (a->sleep_wish)
@@ -639,19 +686,16 @@ static void on_stopped(struct local_actor *a, const struct actor_report *r)
 	if (a->restart_wish)
 		a->wake_wish = a->force_wake = true;
 	a->restart_wish = false;
-	if (a->ringing) {
-		a->ringing = false;
-		a->d->n_ringing--;
-		local_alarm_go_on(a->d->l->alarm);
-	}
+	stop_ringing(a);
 	if (r->how == STOPPED_ASKED) {
 		restart_stopped(&a->restart, loop_mono_ms(a->d->l->o.loop));
-		if (a->d->draining && a->rec.crash_policy == CRASH_RESTART)
+		if ((a->d->draining || !has_type(a)) && a->rec.crash_policy == CRASH_RESTART)
 			a->rec.wake_wanted = true;
 		if (due_now && !timer_armed(&a->alarm_again))
 			local_alarm_poke(a->d->l->alarm, due);
 		keep_leftover(a, r->leftover);
 	} else {
+		stop_rolling(a);
 		note_failure(a, r);
 		if (due_now && !timer_armed(&a->alarm_again))
 			alarm_over(a, due, false, r->message);
@@ -681,11 +725,7 @@ void local_actor_report(struct local_actor *a, const struct actor_report *r)
 		on_stopped(a, r);
 		return;
 	case REPORT_ALARM_DONE:
-		if (a->ringing) {
-			a->ringing = false;
-			a->d->n_ringing--;
-			local_alarm_go_on(a->d->l->alarm);
-		}
+		stop_ringing(a);
 		alarm_over(a, r->alarm_due_wall_ms, r->alarm_ok, r->message);
 		return;
 	}

@@ -375,12 +375,13 @@ static int by_bytes(const void *a, const void *b)
 static const char **type_names(const struct local *l, const char *after, size_t *ret_n)
 {
 	size_t n = 0, all = 0;
-	while (l->o.types[all] != NULL)
+	while (actor_types_at(l->o.types, all) != NULL)
 		all++;
 	const char **names = mem_zalloc((all + 1) * sizeof(*names));
 	for (size_t i = 0; i < all; i++) {
-		if (after == NULL || strcmp(l->o.types[i]->name, after) > 0)
-			names[n++] = l->o.types[i]->name;
+		const char *name = actor_types_at(l->o.types, i)->name;
+		if (after == NULL || strcmp(name, after) > 0)
+			names[n++] = name;
 	}
 	qsort(names, n, sizeof(*names), by_bytes);
 	*ret_n = n;

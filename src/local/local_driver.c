@@ -81,9 +81,35 @@ struct actor_table *local_driver_table(struct local_driver *d)
 	return d->table;
 }
 
+/* Takes up the next actors of replaced types. One that cannot start, for whatever reason, makes room for the next. */
+static void roll(struct local_driver *d)
+{
+	struct actor_ref ref;
+	while (!d->draining && d->n_rolling < d->l->o.starts_max && actor_table_next_stale(d->table, &ref)) {
+		struct local_actor *a = local_actor_by_id(d, ref.id);
+		if (a != NULL && a->state == LA_LIVE && a->ref.generation == ref.generation)
+			local_actor_roll(a);
+	}
+}
+
+void local_driver_reload(struct local_driver *d)
+{
+	worker_pool_set_starts_max(actor_table_pool(d->table), d->l->o.starts_max);
+	actor_table_retire(d->table, d->l->o.types);
+}
+
+/* Of those taken up some are on the old type still. */
+size_t local_driver_rolling(const struct local_driver *d)
+{
+	size_t stale = d->table == NULL ? 0 : actor_table_count_stale(d->table);
+	return stale > d->n_rolling ? stale : d->n_rolling;
+}
+
 bool local_driver_tick(struct local_driver *d)
 {
-	return actor_table_run(d->table);
+	bool more = actor_table_run(d->table);
+	roll(d);
+	return more;
 }
 
 const struct store_actor *local_driver_record(const struct local_driver *d, const char *id)
@@ -109,12 +135,7 @@ char *local_driver_not_registered(const struct local_driver *d, const char *name
 	struct buf b;
 	buf_init(&b, 2048);
 	buf_addf(&b, "no actor type \"%.128s\" is configured; ", name);
-	if (d->l->o.types[0] == NULL)
-		buf_add_str(&b, "none is");
-	else
-		buf_add_str(&b, "there are: ");
-	for (size_t i = 0; d->l->o.types[i] != NULL && buf_len(&b) < 1024; i++)
-		buf_addf(&b, "%s%.128s", i == 0 ? "" : ", ", d->l->o.types[i]->name);
+	actor_types_list(d->l->o.types, &b, 1024);
 	char *text = slice_dup(buf_slice(&b));
 	buf_done(&b);
 	return text;

@@ -15,6 +15,11 @@ void local_driver_close(struct local_driver *d, void (*closed)(void *arg), void 
 struct actor_table *local_driver_table(struct local_driver *d);
 bool local_driver_tick(struct local_driver *d);
 
+/* Types or starts_max have changed: awake actors of replaced and removed types are ended, starts_max at a time. */
+void local_driver_reload(struct local_driver *d);
+/* Actors that are on an old type, or on their way from one. */
+size_t local_driver_rolling(const struct local_driver *d);
+
 /* Starts again what ran (policy restart); puts the rest to sleep in its record. */
 void local_driver_restore(struct local_driver *d);
 

@@ -41,6 +41,7 @@ struct local_actor {
 	struct loop_task work;    /* looks at the wishes below */
 	bool wake_wish, sleep_wish, destroy_wish, alarm_wish, force_wake, restart_wish;
 	bool stop_sent;
+	bool rolling; /* counts in d->n_rolling: being restarted because its type was replaced */
 	bool ringing; /* woken for its alarm */
 	int32_t alarm_attempts;
 	char *last_failure; /* sentence for those who ask during back-off */
@@ -57,6 +58,7 @@ struct local_driver {
 	struct actor_table *table;
 	struct map by_id, by_key, finds;
 	size_t n_ringing;
+	size_t n_rolling;
 	unsigned jobs; /* look-ups, creates and saves under way */
 	bool draining;
 	int64_t drain_until_mono_ms;
@@ -79,6 +81,8 @@ void local_actor_offer(struct local_actor *a, struct exchange *x);
 /* Something may have to be done: looks in the tick. */
 void local_actor_poke(struct local_actor *a);
 void local_actor_destroy(struct local_actor *a, local_call_done *done, void *arg);
+/* Its type was replaced or removed: restarted, or stopped. */
+void local_actor_roll(struct local_actor *a);
 void local_actor_report(struct local_actor *a, const struct actor_report *r);
 
 /* Ends an exchange from the tick: posts itself. Message is taken over. */

@@ -83,8 +83,9 @@ static void note_engine_would_refuse(struct local_front *f, const char *what)
 {
 	struct local *l = f->r.local;
 	const struct store_actor *rec = local_driver_record(l->driver, f->x->actor_id);
-	for (size_t i = 0; rec != NULL && l->o.types[i] != NULL; i++) {
-		if (strcmp(l->o.types[i]->name, rec->name) != 0 || l->warned[i])
+	const struct actor_type *type;
+	for (size_t i = 0; rec != NULL && (type = actor_types_at(l->o.types, i)) != NULL; i++) {
+		if (strcmp(type->name, rec->name) != 0 || l->warned[i])
 			continue;
 		l->warned[i] = true;
 		LOG(WARN, "an answer was passed on that a Rivet Engine would refuse", LOG_STR("actor_name", rec->name),

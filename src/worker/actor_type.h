@@ -38,5 +38,8 @@ struct actor_type {
 
 void actor_type_free(struct actor_type *t);
 
+/* Every setting is the same. */
+bool actor_type_equal(const struct actor_type *a, const struct actor_type *b);
+
 /* Variables that settings cannot give a worker: the ones the daemon itself sets, and the daemon's token. */
 bool actor_type_env_is_reserved(struct slice name);

@@ -206,12 +206,18 @@ static void on_unused(void *arg)
 		worker_end(w, w->type->stop_grace_ms);
 }
 
+void worker_retire(struct worker *w)
+{
+	if (w->type->isolation == ISOLATION_SHARED && w->state < WORKER_ENDING && list_empty(&w->seats))
+		worker_end(w, w->type->stop_grace_ms);
+}
+
 void worker_seats_changed(struct worker *w)
 {
 	if (w->type->isolation == ISOLATION_ACTOR || w->state >= WORKER_ENDING)
 		return;
 	if (list_empty(&w->seats))
-		timer_arm(&w->unused, WORKER_UNUSED_MS);
+		timer_arm(&w->unused, w->kind->retired ? 0 : WORKER_UNUSED_MS);
 	else
 		timer_disarm(&w->unused);
 	worker_pool_schedule(w->pool);

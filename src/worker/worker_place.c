@@ -32,6 +32,7 @@ static void place_free(struct place *pl)
 {
 	struct worker_pool *p = pl->pool;
 	CHECK(pl->worker == NULL && !list_linked(&pl->node));
+	pl->kind->n_places--;
 	loop_cancel(&pl->tell);
 	timer_disarm(&pl->timer);
 	worker_call_done(&pl->life);
@@ -522,6 +523,7 @@ struct place *worker_place_new(struct worker_pool *p, struct worker_kind *kind, 
 	worker_call_init(&pl->life, p->o.loop, on_life, pl);
 	worker_call_init(&pl->alarm, p->o.loop, on_alarm, pl);
 	p->n_places++;
+	kind->n_places++;
 	list_push_back(&kind->waiting, &pl->node);
 	timer_arm(&pl->timer, seat_wait_ms(pl));
 	return pl;

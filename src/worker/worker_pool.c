@@ -85,12 +85,20 @@ void worker_pool_schedule(struct worker_pool *p)
 	loop_post(p->o.loop, &p->schedule);
 }
 
-static struct worker_kind *kind_for(struct worker_pool *p, const struct actor_type *type)
+static struct worker_kind *find_kind(const struct worker_pool *p, const struct actor_type *type)
 {
 	LIST_FOR (&p->kinds, node)
 		if (kind_at(node)->type == type)
 			return kind_at(node);
-	struct worker_kind *k = mem_zalloc(sizeof(*k));
+	return NULL;
+}
+
+static struct worker_kind *kind_for(struct worker_pool *p, const struct actor_type *type)
+{
+	struct worker_kind *k = find_kind(p, type);
+	if (k != NULL)
+		return k;
+	k = mem_zalloc(sizeof(*k));
 	k->type = type;
 	list_init(&k->node);
 	list_init(&k->waiting);
@@ -105,6 +113,37 @@ struct place *worker_pool_place(struct worker_pool *p, const struct actor_type *
 	CHECK(p->magic == WORKER_POOL_MAGIC && !p->closing);
 	worker_pool_schedule(p);
 	return worker_place_new(p, kind_for(p, type), actor, events, arg);
+}
+
+/* ---- replaced types ---- */
+
+void worker_pool_retire(struct worker_pool *p, const struct actor_type *type)
+{
+	struct worker_kind *k = find_kind(p, type);
+	if (k == NULL || k->retired)
+		return;
+	k->retired = true;
+	LIST_FOR (&k->workers, node)
+		worker_retire(worker_at(node));
+}
+
+bool worker_pool_forget(struct worker_pool *p, const struct actor_type *type)
+{
+	struct worker_kind *k = find_kind(p, type);
+	if (k == NULL)
+		return true;
+	if (k->n_workers > 0 || k->n_places > 0)
+		return false;
+	list_remove(&k->node);
+	mem_free(k);
+	return true;
+}
+
+void worker_pool_set_starts_max(struct worker_pool *p, uint32_t starts_max)
+{
+	CHECK(starts_max > 0);
+	p->o.starts_max = starts_max;
+	worker_pool_schedule(p);
 }
 
 /* ---- opening and closing ---- */

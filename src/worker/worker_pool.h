@@ -99,6 +99,13 @@ void worker_place_forward(struct place *pl, struct exchange *x);
 /* The alarm call. alarm_done follows unless lost comes first. One at a time. */
 void worker_place_alarm(struct place *pl, int64_t due_wall_ms, int32_t attempt);
 
+/* The type was replaced or removed: its shared workers end as soon as they are empty. Idempotent. */
+void worker_pool_retire(struct worker_pool *p, const struct actor_type *type);
+/* Forgets a type. False while a worker or a place is of it: then it is still referred to. */
+bool worker_pool_forget(struct worker_pool *p, const struct actor_type *type);
+/* For starts from now on. */
+void worker_pool_set_starts_max(struct worker_pool *p, uint32_t starts_max);
+
 /* For messages and metrics. */
 const char *worker_place_worker_id(const struct place *pl); /* "" while waiting */
 int32_t worker_place_pid(const struct place *pl);           /* 0 while waiting */

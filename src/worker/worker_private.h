@@ -31,6 +31,8 @@ struct worker_kind {
 	struct list waiting; /* places by node */
 	struct list workers; /* by node */
 	uint32_t n_workers;
+	uint32_t n_places; /* with those that are over and not told yet */
+	bool retired;      /* its type was replaced: shared workers end when they are empty */
 };
 
 struct worker_pool {
@@ -192,6 +194,8 @@ void worker_end(struct worker *w, int64_t grace_ms);
 void worker_look(struct worker *w);
 /* It counts no longer as starting. */
 void worker_slot_free(struct worker *w);
+/* Its type was replaced: a shared one ends as soon as nobody sits there. */
+void worker_retire(struct worker *w);
 /* A seat was taken or left. */
 void worker_seats_changed(struct worker *w);
 /* Start calls may be made. */

@@ -14,13 +14,11 @@
 #define SENT_MAX 512
 
 struct engine_link {
+	size_t n_announced;
 	struct engine_link_options o;
 	bool online, full, stopping, finished, closing;
 	unsigned n_resync;
 	size_t n_events, n_acks, n_kv, n_tunnel;
-	/* Lists of hibernating WebSockets: answered by the next turn, with none. */
-	uint32_t socket_lists[SENT_MAX];
-	size_t n_socket_lists;
 	struct {
 		char id[64];
 		struct runner_event ev; /* message: own text below */
@@ -44,6 +42,14 @@ static int failed_code;
 static char engine_dir[64];
 
 /* ---- the link ---- */
+
+int engine_link_announce(struct engine_link *l, const struct engine_link_options *o, struct err *e)
+{
+	(void)o;
+	(void)e;
+	l->n_announced++;
+	return 0;
+}
 
 int engine_link_open(const struct engine_link_options *o, struct engine_link **ret, struct err *e)
 {
@@ -85,13 +91,6 @@ static inline void note_kv(struct slice frame)
 	uint8_t *copy = mem_alloc(frame.n);
 	memcpy(copy, frame.p, frame.n);
 	CHECK(runner_to_server_decode(slice_of(copy, frame.n), &m) == 0);
-	if (m.kv.op == RUNNER_KV_LIST &&
-	    slice_starts(slice_from(m.kv.start, m.kv.start.n > 0), "rivet-runnerd/socket/")) {
-		CHECK(lnk->n_socket_lists < SENT_MAX);
-		lnk->socket_lists[lnk->n_socket_lists++] = m.kv.request_id;
-		mem_free(copy);
-		return;
-	}
 	lnk->kv[lnk->n_kv].frame = copy;
 	lnk->kv[lnk->n_kv++].q = m.kv;
 }
@@ -150,20 +149,9 @@ void engine_link_close(struct engine_link *l)
 
 /* ---- turns ---- */
 
-static inline void answer_socket_lists(void)
-{
-	while (lnk != NULL && lnk->online && lnk->n_socket_lists > 0) {
-		const struct runner_to_client none = {
-		    .tag = RUNNER_TO_CLIENT_KV_RESPONSE,
-		    .kv = {.request_id = lnk->socket_lists[--lnk->n_socket_lists], .answer = RUNNER_KV_ANSWER_LIST}};
-		lnk->o.events->message(lnk->o.arg, &none);
-	}
-}
-
 static inline void turns(int n)
 {
 	for (int i = 0; i < n; i++) {
-		answer_socket_lists();
 		static struct loop_task task;
 		if (task.fn == NULL)
 			loop_task_init(&task, world_nothing, NULL);
@@ -311,10 +299,11 @@ static inline void on_world_drained(void *arg)
 static const struct engine_events world_engine_events = {.changed = on_world_changed, .failed = on_world_failed};
 static struct engine_endpoint world_endpoint;
 
+static struct actor_types *world_types;
+
 static inline void engine_world_open(const struct actor_type *type, uint32_t total_slots)
 {
-	static struct actor_type *types[2];
-	types[0] = (struct actor_type *)(uintptr_t)type;
+	world_types = world_types_of(type);
 	list_init(&world_places);
 	world_n_places = world_n_placed = world_n_alarms = world_n_runtime = world_n_answered = 0;
 	world_wall_offset_ms = WORLD_WALL_MS;
@@ -327,7 +316,7 @@ static inline void engine_world_open(const struct actor_type *type, uint32_t tot
 	buf_init(&command_list, 1 << 20);
 	n_commands = 0;
 	struct engine_options o = {.loop = world_loop,
-				   .types = types,
+				   .types = world_types,
 				   .endpoint = &world_endpoint,
 				   .namespace_name = "default",
 				   .runner = "default",
@@ -370,6 +359,7 @@ static inline void engine_world_close(void)
 		}
 	}
 	engine = NULL;
+	actor_types_free(TAKE(world_types));
 	buf_done(&command_list);
 	(void)snprintf(path, sizeof(path), "%s/evicted", engine_dir);
 	(void)unlink(path);

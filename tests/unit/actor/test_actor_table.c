@@ -185,6 +185,72 @@ static void test_close_ends_everything(void **state)
 	assert_string_equal(c.code, "actor.stopping");
 }
 
+/* ---- replaced types ---- */
+
+static void replace(struct actor_types *types, const char *name, int64_t sleep_after_ms)
+{
+	struct actor_types_change change;
+	struct actor_type **next = mem_zalloc(2 * sizeof(*next));
+	next[0] = mem_zalloc(sizeof(**next));
+	next[0]->name = mem_strdup(name);
+	next[0]->sleep_after_ms = sleep_after_ms;
+	actor_types_replace(types, next, NULL, NULL, &change);
+}
+
+static void test_actors_of_replaced_types_are_handed_out_once(void **state)
+{
+	struct actor_ref ref;
+	(void)state;
+	world_open();
+	struct actor_types *types = world_types_of(&world_type);
+	const struct actor_type *old = actor_types_at(types, 0);
+	struct place *a = world_running("a", 1, old);
+	assert_int_equal(world_start_with("b", 1, old, 0), 0);
+	actor_table_retire(world_table, types);
+	assert_false(actor_table_next_stale(world_table, &ref));
+	replace(types, world_type.name, 5);
+	world_n_retired = 0;
+	actor_table_retire(world_table, types);
+	assert_int_equal(world_n_retired, 1);
+	(void)world_running("c", 1, actor_types_at(types, 0));
+	assert_int_equal(actor_table_count_stale(world_table), 2);
+	assert_true(actor_table_next_stale(world_table, &ref));
+	assert_string_equal(ref.id, "b"); /* waits for a worker still */
+	assert_true(actor_table_next_stale(world_table, &ref));
+	assert_string_equal(ref.id, "a");
+	assert_false(actor_table_next_stale(world_table, &ref));
+	assert_false(actor_table_forget_type(world_table, old));
+	world_stop("a", 1, "restart", 0);
+	world_stop("b", 1, "restart", 0);
+	world_turn();
+	world_lost(a, PLACE_STOPPED, NULL);
+	world_turn();
+	assert_int_equal(actor_table_count_stale(world_table), 1); /* its seat is not gone */
+	world_lost(world_place_of("b", 1), PLACE_STOPPED, NULL);
+	world_turn();
+	assert_int_equal(actor_table_count_stale(world_table), 0);
+	assert_true(actor_table_forget_type(world_table, old));
+	assert_false(actor_table_forget_type(world_table, actor_types_at(types, 0)));
+	world_close();
+	actor_types_free(types);
+}
+
+static void test_one_that_ends_by_itself_is_not_handed_out(void **state)
+{
+	struct actor_ref ref;
+	(void)state;
+	world_open();
+	struct actor_types *types = world_types_of(&world_type);
+	struct place *a = world_running("a", 1, actor_types_at(types, 0));
+	replace(types, "another", 5);
+	actor_table_retire(world_table, types);
+	world_lost(a, PLACE_CRASHED, "gone");
+	world_turn();
+	assert_false(actor_table_next_stale(world_table, &ref));
+	world_close();
+	actor_types_free(types);
+}
+
 int main(void)
 {
 	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, STDERR_FILENO);
@@ -197,6 +263,8 @@ int main(void)
 	    cmocka_unit_test(test_kill_now_makes_no_stop_call),
 	    cmocka_unit_test(test_each),
 	    cmocka_unit_test(test_close_ends_everything),
+	    cmocka_unit_test(test_actors_of_replaced_types_are_handed_out_once),
+	    cmocka_unit_test(test_one_that_ends_by_itself_is_not_handed_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -207,6 +207,57 @@ static void test_destroy_behind_sleep_is_kept(void **state)
 	assert_true(last(RUNNER_EVENT_ALARM) < last(RUNNER_EVENT_STOPPED));
 }
 
+/* The one type is as given from now on; NULL: there is none. */
+static void reload(const char *name)
+{
+	struct actor_types_change change;
+	struct actor_type **next = mem_zalloc(2 * sizeof(*next));
+	if (name != NULL) {
+		next[0] = mem_zalloc(sizeof(**next));
+		next[0]->name = mem_strdup(name);
+		next[0]->stop_grace_ms = 7000;
+	}
+	actor_types_replace(world_types, next, NULL, NULL, &change);
+	engine_reload(engine, 1);
+	turn();
+}
+
+/* Only the engine can start it again, so it is asked to let it sleep; one after the other. */
+static void test_reload_asks_for_sleep(void **state)
+{
+	(void)state;
+	struct place *a = run(A, 1), *b = run(B, 1);
+	reload(world_type.name);
+	assert_int_equal(lnk->n_announced, 1);
+	assert_int_equal(count(A, 1, RUNNER_EVENT_SLEEP) + count(B, 1, RUNNER_EVENT_SLEEP), 1);
+	assert_int_equal(engine_rolling(engine), 2);
+	add_stop(A, 1, 1);
+	command();
+	assert_string_equal(a->stop_reason, "restart");
+	world_lost(a, PLACE_STOPPED, NULL);
+	turn();
+	assert_int_equal(lnk->events[last(RUNNER_EVENT_STOPPED)].ev.code, RUNNER_STOP_OK);
+	assert_int_equal(count(B, 1, RUNNER_EVENT_SLEEP), 1);
+	struct place *again = run(A, 2);
+	assert_ptr_equal(again->type, actor_types_at(world_types, 0));
+	assert_ptr_not_equal(again->type, a->type);
+	reload(NULL);
+	add_stop(B, 1, 1);
+	command();
+	assert_string_equal(b->stop_reason, "drain");
+	world_lost(b, PLACE_STOPPED, NULL);
+	turn();
+	assert_int_equal(count(A, 2, RUNNER_EVENT_SLEEP), 1);
+	add_stop(A, 2, 1);
+	command();
+	world_lost(again, PLACE_STOPPED, NULL);
+	turn();
+	assert_int_equal(engine_rolling(engine), 0);
+	add_start(A, 3, 0);
+	command();
+	assert_int_equal(lnk->events[last(RUNNER_EVENT_STOPPED)].ev.code, RUNNER_STOP_ERROR);
+}
+
 static void test_intent_is_told_again(void **state)
 {
 	(void)state;
@@ -660,6 +711,7 @@ int main(void)
 	    TEST(test_destroy),
 	    TEST(test_destroy_behind_sleep_is_kept),
 	    TEST(test_intent_is_told_again),
+	    TEST(test_reload_asks_for_sleep),
 	    TEST(test_crash_is_never_ok),
 	    TEST(test_start_failure),
 	    TEST(test_unknown_name),

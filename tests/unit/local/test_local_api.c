@@ -25,6 +25,7 @@ static struct site {
 	struct local l;
 	struct loop *loop;
 	struct store *store;
+	struct actor_types *types;
 	struct http_server *server;
 	char dir[64];
 	int closed;
@@ -197,13 +198,15 @@ static void on_closed(void *arg)
 
 static int set_up(void **state)
 {
-	static char probe_name[] = "probe", beta_name[] = "beta";
-	static struct actor_type probe = {.name = probe_name}, beta = {.name = beta_name};
-	static struct actor_type *const types[] = {&probe, &beta, NULL};
+	struct actor_type **types = mem_zalloc(3 * sizeof(*types));
+	for (size_t i = 0; i < 2; i++) {
+		types[i] = mem_zalloc(sizeof(**types));
+		types[i]->name = mem_strdup(i == 0 ? "probe" : "beta");
+	}
 	static char actor_id[] = ID, namespace_name[] = "default", name[] = "probe", key[] = "k", pool[] = "default";
 	struct err e = {0};
 	(void)state;
-	site = (struct site){.loop = io_loop_open()};
+	site = (struct site){.loop = io_loop_open(), .types = actor_types_new(types)};
 	snprintf(site.dir, sizeof(site.dir), "/tmp/test_local_api.XXXXXX");
 	assert_non_null(mkdtemp(site.dir));
 	loop_on_wake(site.loop, on_wake, NULL);
@@ -212,7 +215,8 @@ static int set_up(void **state)
 									       .target_max = LIMIT_HTTP_TARGET_BYTES,
 									       .conns_max = 10,
 									       .events = &conn_events});
-	site.l.o = (struct local_options){.loop = site.loop, .store = site.store, .types = types, .version = "1.2.3"};
+	site.l.o =
+	    (struct local_options){.loop = site.loop, .store = site.store, .types = site.types, .version = "1.2.3"};
 	site.l.started_wall_ms = 1000;
 	snprintf(site.l.id, sizeof(site.l.id), "%s", ID);
 	list_init(&site.l.requests);
@@ -243,6 +247,7 @@ static int tear_down(void **state)
 	IO_UNTIL(site.loop, site.closed == 2);
 	site.store = NULL;
 	buf_done(&site.answer);
+	actor_types_free(site.types);
 	io_loop_done(site.loop);
 	return nftw(site.dir, on_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
