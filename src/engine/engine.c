@@ -71,7 +71,9 @@ static void on_offline(void *arg)
 
 static void on_lost_soon(void *arg, int64_t left_ms)
 {
-	engine_driver_lost_soon(engine_of(arg)->driver, left_ms);
+	struct engine *g = engine_of(arg);
+	engine_kv_drop(g->kv); /* first: workers know what came of their calls before they are told to stop */
+	engine_driver_lost_soon(g->driver, left_ms);
 }
 
 static void on_lost(void *arg)

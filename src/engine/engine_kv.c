@@ -7,7 +7,9 @@
  * Failure paths: no answer in time ends a request where it is; one that was
  * sent keeps its place in the window until the engine has worked it off, or
  * the link breaks. A reconnect as the same runner puts what was sent back in
- * front of what waits. The lists are in order of age, so the oldest of either
+ * front of what waits. When the actors are about to be another runner's
+ * (engine_kv_drop), all that is left fails, and everything new does, until the
+ * link is online again. The lists are in order of age, so the oldest of either
  * says when to look next. */
 #include "engine/engine_kv_private.h"
 
@@ -33,6 +35,7 @@ struct engine_kv {
 	struct list waiting, under_way, finished; /* struct request */
 	size_t n_waiting, waiting_bytes, n_under_way, under_way_bytes;
 	uint32_t next_id;
+	bool dropped; /* nothing is taken until online */
 	struct timer due;
 	struct loop_task work;
 	struct buf scratch;
@@ -132,8 +135,8 @@ void engine_kv_submit(struct engine_kv *kv, const struct runner_kv_request *what
 	q->due_mono_ms = loop_mono_ms(kv->g->o.loop) + LIMIT_ENGINE_KV_MS;
 	kv->stats.requests++;
 	buf_reset(&kv->scratch);
-	if (kv->n_waiting >= LIMIT_ENGINE_KV_WAITING || kv->waiting_bytes >= LIMIT_ENGINE_KV_WAITING_BYTES ||
-	    runner_to_server_put(&kv->scratch, &m) != 0) {
+	if (kv->dropped || kv->n_waiting >= LIMIT_ENGINE_KV_WAITING ||
+	    kv->waiting_bytes >= LIMIT_ENGINE_KV_WAITING_BYTES || runner_to_server_put(&kv->scratch, &m) != 0) {
 		finish(kv, q, ENGINE_KV_UNSENT);
 		return;
 	}
@@ -270,10 +273,9 @@ void engine_kv_answer(struct engine_kv *kv, const struct runner_kv_response *r)
 
 void engine_kv_online(struct engine_kv *kv, bool same_runner)
 {
-	if (!same_runner) {
+	if (!same_runner)
 		engine_kv_drop(kv);
-		return;
-	}
+	kv->dropped = false;
 	struct list later;
 	list_init(&later);
 	list_move_all(&later, &kv->waiting);
@@ -300,6 +302,7 @@ void engine_kv_room(struct engine_kv *kv)
 
 void engine_kv_drop(struct engine_kv *kv)
 {
+	kv->dropped = true;
 	for (struct request *q; (q = first_of(&kv->under_way)) != NULL;) {
 		take_under_way(kv, q);
 		finish(kv, q, unanswered(q));

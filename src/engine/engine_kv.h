@@ -41,7 +41,8 @@ void engine_kv_answer(struct engine_kv *kv, const struct runner_kv_response *r);
 void engine_kv_online(struct engine_kv *kv, bool same_runner);
 void engine_kv_offline(struct engine_kv *kv);
 void engine_kv_room(struct engine_kv *kv);
-/* Fails everything that waits or is under way: the actors are another runner's by now. */
+/* Fails everything that waits or is under way, and what comes before the next online(): the actors are another runner's
+ * by now, or may be any moment. */
 void engine_kv_drop(struct engine_kv *kv);
 
 struct engine_kv_stats {

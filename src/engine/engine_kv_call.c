@@ -23,6 +23,7 @@ struct call {
 	char actor_id[64];
 	void (*over)(void *arg);
 	void *arg;
+	bool partly; /* a write of several requests, some of them done */
 	/* Lists. */
 	struct buf from, to;
 	bool to_excluded;
@@ -93,6 +94,7 @@ static void answer_refused(struct call *c, struct slice words)
 	}
 	text = mem_printf("the engine refused: %.*s", SLICE_FMT(slice_head(words, words.n < 200 ? words.n : 200)));
 	c->call->message = text;
+	c->call->indeterminate = c->partly;
 	answer(c, RUNTIME_UNAVAILABLE);
 }
 
@@ -112,7 +114,9 @@ static bool failed(struct call *c, enum engine_kv_outcome outcome, const struct 
 		answer_refused(c, r->error);
 		return true;
 	case ENGINE_KV_UNSENT:
-		c->call->message = "the engine cannot be reached; nothing was written";
+		c->call->indeterminate = c->partly;
+		c->call->message = c->partly ? "the engine cannot be reached any more; a part was deleted"
+					     : "the engine cannot be reached; nothing was written";
 		answer(c, RUNTIME_UNAVAILABLE);
 		return true;
 	case ENGINE_KV_UNKNOWN:
@@ -226,6 +230,7 @@ static void on_range_deleted(void *arg, enum engine_kv_outcome outcome, const st
 		return;
 	}
 	struct runner_kv_request q = {.op = RUNNER_KV_DELETE};
+	c->partly = true;
 	CHECK(runner_bytes_put(&c->keys, buf_slice(&c->to)) == 0);
 	q.keys = runner_list_of(buf_slice(&c->keys), 1);
 	submit(c, &q, on_deleted);

@@ -1,5 +1,6 @@
 """Engine mode: what happens to actors when the way to the engine breaks, stalls or swallows."""
 
+import json
 import os
 import signal
 import time
@@ -179,6 +180,22 @@ def test_state_call_that_is_never_answered_ends(link, fake_engine, trace):
     pair = link.request(actor.id, "POST", "/rt", body=body)
     status, _, answer = link.answer(pair, timeout=50)
     assert status == 200 and b'"status": 503' in answer
+
+
+def test_state_calls_without_a_link_fail_named(link, fake_engine, trace):
+    """What was sent may have been done; what was not has not. Both are told before the actor is told to stop."""
+    actor = fake_engine.start_actor(link)
+    fake_engine.auto_kv = False
+    for key in "ab":
+        said = {"method": "PUT", "target": b64("/v1/actors/self/kv/" + key), "body": "MQ=="}
+        link.request(actor.id, "POST", "/rt", body=json.dumps(said).encode())
+    link.wait("ToServerKvRequest", 2, where=lambda value: value["data"][0] == "KvPutRequest")
+    fake_engine.unlisten()
+    # The answers to the requests go nowhere; the probe's diary says what the calls came to.
+    said = trace.wait("rt", 2, timeout=20)
+    assert [one["status"] for one in said] == [503, 503]
+    assert all(json.loads(one["answer"])["metadata"]["indeterminate"] for one in said)
+    assert trace.wait("stop")[0]["body"]["reason"] == "lost"
 
 
 def test_answer_of_a_request_from_before_the_reset_is_sent(link, fake_engine, trace, tmp_path):

@@ -328,7 +328,7 @@ static inline void world_lost(struct place *pl, enum place_lost how, const char 
 /* ---- runtime calls ---- */
 
 static bool world_in_state_call;
-static size_t world_n_runtime, world_n_answered;
+static size_t world_n_runtime, world_n_answered, world_n_indeterminate;
 static enum runtime_outcome world_outcome; /* of the last answer */
 static struct runtime_call world_answered; /* a copy */
 
@@ -336,6 +336,7 @@ void runtime_call_done(struct runtime_call *call, enum runtime_outcome outcome)
 {
 	CHECK(!world_in_state_call);
 	world_n_answered++;
+	world_n_indeterminate += call->indeterminate;
 	world_outcome = outcome;
 	world_answered = *call;
 	mem_free(call);
@@ -491,6 +492,7 @@ static inline void world_open(void)
 {
 	list_init(&world_places);
 	world_n_places = world_n_placed = world_n_alarms = world_n_runtime = world_n_answered = 0;
+	world_n_indeterminate = 0;
 	world_wall_offset_ms = WORLD_WALL_MS;
 	world = (struct world_driver){.driver.ops = &world_driver_ops};
 	list_init(&world.kept);

@@ -306,6 +306,7 @@ static inline void engine_world_open(const struct actor_type *type, uint32_t tot
 	world_types = world_types_of(type);
 	list_init(&world_places);
 	world_n_places = world_n_placed = world_n_alarms = world_n_runtime = world_n_answered = 0;
+	world_n_indeterminate = 0;
 	world_wall_offset_ms = WORLD_WALL_MS;
 	n_changed = n_failed = n_drained = 0;
 	failed_code = 0;

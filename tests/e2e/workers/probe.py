@@ -384,7 +384,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = base64.b64decode(said["body"]) if said.get("body") is not None else None
         target = base64.b64decode(said["target"]).decode("latin-1")
         status, headers, got = runtime.call(said["method"], target, body, said.get("headers"))
-        note("rt", method=said["method"], target=target, status=status)
+        note("rt", method=said["method"], target=target, status=status,
+             answer=got.decode("utf-8", "replace") if status >= 400 else None)
         self.answer(200, {"status": status, "headers": {name.lower(): value for name, value in headers.items()},
                           "body": base64.b64encode(got).decode()})
 

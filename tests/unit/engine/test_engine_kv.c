@@ -162,6 +162,39 @@ static void test_another_runner_id(void **state)
 	assert_int_equal(world_outcome, RUNTIME_STOPPING);
 }
 
+/* Before the worker is told to stop, and nothing more afterwards. */
+static void test_lost_soon(void **state)
+{
+	(void)state;
+	put("one");
+	offline();
+	put("two");
+	assert_int_equal(world_n_answered, 0);
+	lnk->o.events->lost_soon(lnk->o.arg, 4000);
+	assert_null(actor->stop_reason);
+	turn();
+	assert_int_equal(world_n_answered, 2);
+	assert_int_equal(world_outcome, RUNTIME_UNAVAILABLE);
+	assert_int_equal(world_n_indeterminate, 1); /* the one that was sent */
+	assert_string_equal(actor->stop_reason, "lost");
+	online(true);
+	assert_int_equal(lnk->n_kv - first, 1); /* nothing is sent again */
+}
+
+/* Half of it is done. */
+static void test_break_inside_of_a_delete(void **state)
+{
+	(void)state;
+	call((struct runtime_call){.kind = RUNTIME_KV_DELETE_RANGE, .end_exclusive = true});
+	lnk->full = true;
+	reply(0, RUNNER_KV_ANSWER_DELETE, NULL, "");
+	offline();
+	lnk->o.events->lost_soon(lnk->o.arg, 4000);
+	turn();
+	assert_int_equal(world_n_answered, 1);
+	assert_true(world_answered.indeterminate);
+}
+
 static void test_list_in_pages(void **state)
 {
 	(void)state;
@@ -264,6 +297,8 @@ int main(void)
 	    TEST(test_unsent_is_determinate),
 	    TEST(test_break),
 	    TEST(test_another_runner_id),
+	    TEST(test_lost_soon),
+	    TEST(test_break_inside_of_a_delete),
 	    TEST(test_list_in_pages),
 	    TEST(test_list_limit),
 	    TEST(test_list_down),
