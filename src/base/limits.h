@@ -43,7 +43,7 @@
 #define LIMIT_BARE_MAP_KEYS 4096 /* of one map: header fields, actor names; finding a key twice may be quadratic */
 
 /* Workers. */
-#define LIMIT_WORKER_CONNS 256    /* connections to one worker */
+#define LIMIT_WORKER_CONNS 256    /* connections to one worker, WebSockets aside: those are LIMIT_EXCHANGES at most */
 #define LIMIT_WORKER_QUEUE 4096   /* exchanges waiting for one of them */
 #define LIMIT_WORKER_IDLE_MS 1000 /* servers close idle connections early; never reuse an older one */
 #define LIMIT_WORKER_BACKLOG 1024

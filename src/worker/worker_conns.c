@@ -2,8 +2,9 @@
  *
  * The connection used last is used next, so that few stay warm; one idle for
  * longer than LIMIT_WORKER_IDLE_MS is closed, not used. Calls of our own come
- * before traffic and may exceed the bound. What finds no connection waits; it
- * is served when one is free, and by timer when the worker's backlog is full.
+ * before traffic and may exceed the bound, and open WebSockets do not count: they
+ * stay for hours, and what waited for them would. What finds no connection waits;
+ * it is served when one is free, and by timer when the worker's backlog is full.
  *
  * A connection belongs to its user (a call or an exchange) while busy; its end
  * is the user's event. Only when `closed` came does its memory go. */
@@ -162,6 +163,8 @@ static void on_closed(void *arg)
 	struct worker *w = c->worker;
 	CHECK(c->x == NULL && c->call == NULL);
 	list_remove(&c->node);
+	if (c->ws != NULL)
+		w->n_sockets--;
 	mem_free(c->ws);
 	c->magic = 0;
 	mem_free(c);
@@ -235,7 +238,7 @@ int worker_conns_take(struct worker *w, bool beyond_limit, struct worker_conn **
 		}
 		worker_conns_close_idle(w);
 	}
-	if (w->n_conns >= LIMIT_WORKER_CONNS && !beyond_limit)
+	if (w->n_conns - w->n_sockets >= LIMIT_WORKER_CONNS && !beyond_limit)
 		return WORKER_AGAIN;
 	int r = open_conn(w, ret);
 	if (r == WORKER_AGAIN) {

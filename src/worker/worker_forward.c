@@ -239,6 +239,8 @@ static void open_socket(struct worker_conn *c, const struct http_head *h)
 	c->x->hibernates = sleeps != NULL && slice_is_nocase(sleeps->value, "true");
 	c->state = CONN_WS;
 	c->ws = mem_zalloc(sizeof(*c->ws));
+	c->worker->n_sockets++;
+	worker_conns_post(c->worker);
 	c->ws->use = c->x->hibernates ? PLACE_SOCKET_SLEEPS : PLACE_SOCKET;
 	ws_tracker_init(&c->ws->from_client, true);
 	ws_tracker_init(&c->ws->from_worker, false);

@@ -168,7 +168,8 @@ struct worker {
 	/* worker_conns.c */
 	struct list idle; /* connections, the latest used first */
 	struct list busy;
-	size_t n_conns;
+	size_t n_conns;   /* with those that are WebSockets */
+	size_t n_sockets; /* WebSockets, which are in nobody's way */
 	struct list calls_waiting;
 	struct list waiting; /* exchanges */
 	size_t n_waiting;

@@ -1,6 +1,7 @@
 """WebSockets: the upgrade, messages both ways, closes, and the end of either side."""
 
 import base64
+import contextlib
 import os
 import socket
 import struct
@@ -200,6 +201,14 @@ def test_sockets_are_apart(calm, actor):
     for client in clients:
         client.close()
         client.raw.close()
+
+
+def test_open_sockets_are_in_no_requests_way(calm, actor):
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(opened(calm, actor)) for _ in range(300)]
+        clients[-1].send("the last one")
+        assert clients[-1].recv() == "the last one"
+        assert actor.get("/pid").status_code == 200
 
 
 def test_slow_reader_does_not_fill_the_daemon(probe):
