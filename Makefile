@@ -126,7 +126,7 @@ DOC_PACKAGES := lowdown dpkg-dev:dpkg-shlibdeps
 TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-websockets procps util-linux \
 	nodejs:node npm:npm golang-go:go nginx-light:nginx uvicorn python3-starlette python3-fastapi gunicorn python3-flask socat \
 	ca-certificates systemd:systemd-analyze debootstrap man-db:man zsh fish bash-completion
-BENCH_PACKAGES := python3 python3-requests wrk nginx-light:nginx redis-server
+BENCH_PACKAGES := python3 python3-pytest python3-requests nodejs:node npm:npm wrk nginx-light:nginx redis-server
 LINT_PACKAGES := clang-format clang-tidy cppcheck clang libclang-rt-14-dev
 
 .PHONY: deps-build deps-run deps-test deps-bench deps-lint

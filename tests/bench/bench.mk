@@ -24,5 +24,5 @@ bench: deps-build deps-bench
 	@$(MAKE) --no-print-directory bench-run
 
 bench-run: $(BUILD)/rivet-runnerd $(BENCH_BIN)
-	@RIVET_RUNNERD=$(abspath $(BUILD))/rivet-runnerd $(PYTHON) tests/bench/run.py \
+	@BUILD=$(abspath $(BUILD)) RIVET_RUNNERD=$(abspath $(BUILD))/rivet-runnerd $(PYTHON) tests/bench/run.py \
 		--dir $(abspath $(BENCH_DIR)) --seconds $(BENCH_SECONDS) $(BENCH)

@@ -96,6 +96,7 @@ def run(bench):
     with Daemon(bench.scratch, actor=("c", [bench.program("worker")])) as daemon:
         actor = daemon.create("c")
         actor.get()
+        bench.favour(*daemon.workers())
         # A worker has its sockets in a directory of its own; this is the one the daemon connects to.
         sockets = glob.glob(os.path.join(daemon.runtime_dir, "w-*", "http"))
         assert len(sockets) == 1, sockets

@@ -75,15 +75,23 @@ class Extra:
 
 
 class Absolute:
-    """Measured alone; the result is the median, as a part of the bound."""
+    """Measured alone; the result is the median, as a part of the bound.
 
-    def __init__(self, name, values, unit, *, at_most):
-        self.name, self.values, self.unit, self.at_most = name, values, unit, at_most
+    at_least, where more is better, or at_most, where less is; neither: shown only.
+    """
+
+    def __init__(self, name, values, unit, *, at_least=None, at_most=None):
+        self.name, self.values, self.unit, self.at_least, self.at_most = name, values, unit, at_least, at_most
 
     def row(self):
         here = median(self.values)
-        return Row(self.name, f"<= {amount(self.at_most, self.unit)}", "", amount(here, self.unit),
-                   f"{here / self.at_most:.2f}", "", _verdict(here <= self.at_most))
+        bound = self.at_most if self.at_least is None else self.at_least
+        if bound is None:
+            return Row(self.name, "", "", amount(here, self.unit), "", "", "")
+        goal = f"{'<=' if self.at_least is None else '>='} {amount(bound, self.unit)}"
+        good = here <= bound if self.at_least is None else here >= bound
+        return Row(self.name, goal, "", amount(here, self.unit), f"{here / bound:.2f}" if bound else "", "",
+                   _verdict(good))
 
 
 def table(figures):

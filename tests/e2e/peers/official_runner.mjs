@@ -1,6 +1,6 @@
 // The official runner as a peer: one JSON line on stdout for each thing that happens to it, commands on stdin.
-//   node official_runner.mjs PACKAGE_DIR '{"endpoint", "namespace", "pool", "names", "key", "token", "version", "slots"}'
-// Every request is answered with who answered; text sent to a WebSocket comes back. `shutdown` and `leave` on stdin end
+//   node official_runner.mjs PACKAGE_DIR '{"endpoint", "namespace", "pool", "names", "key", "token", "version", "slots", "quiet"}'
+// Every request is answered with who answered, and told unless quiet; text sent to a WebSocket comes back. `shutdown` and `leave` on stdin end
 // it with and without a drain.
 import { createInterface } from "node:readline";
 import { join } from "node:path";
@@ -38,7 +38,7 @@ const runner = new KeyedRunner({
 	onShutdown: () => say("shutdown"),
 	fetch: async (_runner, actorId, _gateway, _request, request) => {
 		const body = await request.text();
-		say("request", { actor: actorId, path: new URL(request.url).pathname });
+		if (!settings.quiet) say("request", { actor: actorId, path: new URL(request.url).pathname });
 		return Response.json({ who: "official", actor: actorId, method: request.method, length: body.length });
 	},
 	websocket: async (_runner, actorId, socket) => {
