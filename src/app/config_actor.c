@@ -2,6 +2,7 @@
  * makes belongs to struct actor_type. */
 #include "app/config_actor.h"
 
+#include "app/config_sandbox.h"
 #include "app/config_value.h"
 #include "codec/json_field.h"
 
@@ -26,6 +27,7 @@ struct reading {
 	const struct config_actor_source *src;
 	struct actor_type *type;
 	const char *name;
+	const char *key;   /* of the setting at hand */
 	const char *group; /* setting `group`, applied after `user` */
 	bool workers_max_set, group_set;
 	struct buf env_file, env_own;
@@ -409,6 +411,11 @@ static int read_limits(struct reading *r, const char *what, const json_t *value,
 	return 0;
 }
 
+static int read_sandbox(struct reading *r, const char *what, const json_t *value, struct err *e)
+{
+	return config_sandbox_read(&r->type->sandbox, r->key, what, value, e);
+}
+
 static const struct actor_row rows[] = {
     {"command", read_command, "required", "program and arguments; no shell; searched in PATH when it has no slash"},
     {"directory", read_directory, "the daemon's", "working directory"},
@@ -432,6 +439,18 @@ static const struct actor_row rows[] = {
     {"requests_max", read_requests_max, "0",
      "requests in flight for one actor; 0: no limit; more wait in a queue of 1000"},
     {"limits", read_limits, "{}", "open_files, processes, address_space, core, cpu_time"},
+    {"umask", read_sandbox, "0022", "mode bits that files a worker makes do not get, as octal digits in quotes"},
+    {"nice", read_sandbox, "the daemon's", "scheduling priority, -20 to 19; below the daemon's own takes CAP_SYS_NICE"},
+    {"oom_score_adj", read_sandbox, "the daemon's",
+     "-1000 to 1000: the higher, the sooner the kernel kills a worker when memory is short; lowering takes "
+     "CAP_SYS_RESOURCE"},
+    {"no_new_privs", read_sandbox, "true",
+     "programs that a worker runs gain no rights: setuid programs such as sudo do not work"},
+    {"private_tmp", read_sandbox, "false",
+     "an empty /tmp and /var/tmp in memory for each worker, gone with it (root or CAP_SYS_ADMIN)"},
+    {"read_only_paths", read_sandbox, "[]",
+     "what a worker cannot write to, with all below it; a mount namespace (root or CAP_SYS_ADMIN), else Landlock "
+     "(Linux 6.2), which lets nobody add entries to the directories above them either"},
 };
 
 /* ---- putting a type together ---- */
@@ -497,6 +516,7 @@ static int read_row(struct reading *r, const char *key, const json_t *value, str
 		if (strcmp(rows[i].key, key) != 0)
 			continue;
 		config_note(r->c, mem_strdup(path), note_text(key, value), mem_printf("%s:%u", r->src->file, line));
+		r->key = key;
 		return rows[i].read(r, what, value, e);
 	}
 	const char *near = config_nearest(key, names, ARRAY_SIZE(names));
@@ -570,6 +590,7 @@ static struct actor_type *defaults(const char *name)
 	t->stop_grace_ms = 25000;
 	t->request_timeout_ms = 300000;
 	t->sleep_after_ms = 30000;
+	config_sandbox_init(&t->sandbox);
 	return t;
 }
 
@@ -628,6 +649,13 @@ static int finish(struct reading *r, char *const *argv, struct err *e)
 	if (r->c->detach && t->directory == NULL) /* the one the daemon was started in, not the root directory */
 		t->directory = config_absolute(".");
 	note_rest(r);
+	struct err why = {0};
+	if (config_sandbox_check(&t->sandbox, t->argv, t->directory, &why) < 0) {
+		const char *colon = strchr(why.text, ':'); /* behind the setting's name */
+		MEM_AUTO char *key = mem_printf("actors.%s.%.*s", r->name, (int)(colon - why.text), why.text);
+		return err_set(e, EINVAL, EXIT_CODE_CONFIG, "%s:%u: actors.%s.%s", r->src->file,
+			       config_lines_get(r->src->lines, key), r->name, why.text);
+	}
 	return finish_environment(r, e);
 }
 

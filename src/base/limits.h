@@ -53,8 +53,9 @@
 #define LIMIT_OUTPUT_LINE_BYTES (8 * 1024) /* longer worker output is cut into several records */
 #define LIMIT_OUTPUT_TAIL_LINES 20         /* stderr lines kept for the start failure message */
 #define LIMIT_OUTPUT_TAIL_BYTES (4 * 1024)
-#define LIMIT_OUTPUT_LINES_PER_S 2000                          /* per worker; the rest is counted and said */
-#define LIMIT_SOCKET_PATH_BYTES 107                            /* sun_path */
+#define LIMIT_OUTPUT_LINES_PER_S 2000 /* per worker; the rest is counted and said */
+#define LIMIT_SANDBOX_RULES 4096      /* of one worker under Landlock; about 5 us each, at every start */
+#define LIMIT_SOCKET_PATH_BYTES 107   /* sun_path */
 #define LIMIT_RUNTIME_DIR_BYTES (LIMIT_SOCKET_PATH_BYTES - 27) /* below it: "/w-0123456789abcdef/runtime" */
 
 #define LIMIT_LOG_KEPT_BYTES (4 * 1024 * 1024) /* records for rivet-runnerctl logs; touched as they come */

@@ -24,6 +24,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -33,6 +34,7 @@
 #define GUARD_BYTES ((size_t)64 * 1024) /* a multiple of every page size */
 #define N_SIGNALS 64
 #define SIGSET_BYTES ((size_t)(N_SIGNALS / 8)) /* the kernel's */
+#define MOUNT_TMPFS "mode=1777,size=10%"       /* of the machine's memory; it takes what is used */
 #define FD_FIRST_FREE 4                        /* 0 to 3 are the worker's */
 
 #define IN_CHILD __attribute__((no_sanitize("address", "undefined", "thread"), noinline))
@@ -113,6 +115,91 @@ IN_CHILD static void set_rlimits(struct exec_worker *w)
 	}
 }
 
+/* Before the user is taken on: raising a priority or protecting from the kernel's killer takes rights. The kernel
+ * leaves the daemon's score alone although it shares the memory, because the child is in vfork. */
+IN_CHILD static void set_priorities(struct exec_worker *w)
+{
+	const struct sandbox *b = w->spec->sandbox;
+	size_t n = 0;
+	while (w->oom_score_adj[n] != '\0')
+		n++;
+	if (n > 0) {
+		long fd;
+		TRY(w, EXEC_STEP_OOM_SCORE,
+		    fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+		TRY(w, EXEC_STEP_OOM_SCORE, syscall(SYS_write, fd, w->oom_score_adj, n));
+	}
+	if (b != NULL && b->set_nice)
+		TRY(w, EXEC_STEP_NICE, syscall(SYS_setpriority, PRIO_PROCESS, 0, b->nice));
+}
+
+/* A tree of its own below the path, so that it can be read-only here and nowhere else; / is one already. */
+IN_CHILD static void make_read_only(struct exec_worker *w)
+{
+	static const struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY};
+	char **paths = w->spec->sandbox->read_only;
+	for (w->read_only_at = 0; paths != NULL && paths[w->read_only_at] != NULL; w->read_only_at++) {
+		const char *path = paths[w->read_only_at];
+		if (path[1] != '\0')
+			TRY(w, EXEC_STEP_READ_ONLY, syscall(SYS_mount, path, path, NULL, MS_BIND | MS_REC, NULL));
+		TRY(w, EXEC_STEP_READ_ONLY,
+		    syscall(SYS_mount_setattr, AT_FDCWD, path, AT_RECURSIVE, &read_only, sizeof(read_only)));
+	}
+}
+
+/* Puts the tree where it was, above what hides it now. */
+IN_CHILD static void put_own_dir(struct exec_worker *w, long tree)
+{
+	for (char *at = w->own_dir + 1; *at != '\0'; at++) {
+		if (*at != '/')
+			continue;
+		*at = '\0';
+		syscall(SYS_mkdirat, AT_FDCWD, w->own_dir, 0755); /* mostly there */
+		*at = '/';
+	}
+	syscall(SYS_mkdirat, AT_FDCWD, w->own_dir, 0755);
+	TRY(w, EXEC_STEP_OWN_DIR, syscall(SYS_move_mount, tree, "", AT_FDCWD, w->own_dir, MOVE_MOUNT_F_EMPTY_PATH));
+}
+
+IN_CHILD static void arrange_mounts(struct exec_worker *w)
+{
+	const struct sandbox *b = w->spec->sandbox;
+	long tree = -1;
+	TRY(w, EXEC_STEP_NAMESPACE, syscall(SYS_unshare, CLONE_NEWNS));
+	/* What the machine mounts later still appears; nothing of ours goes back to it. */
+	TRY(w, EXEC_STEP_NAMESPACE, syscall(SYS_mount, NULL, "/", NULL, MS_REC | MS_SLAVE, NULL));
+	if (w->own_dir != NULL)
+		TRY(w, EXEC_STEP_OWN_DIR,
+		    tree = syscall(SYS_open_tree, AT_FDCWD, w->own_dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+	make_read_only(w);
+	if (b->private_tmp)
+		TRY(w, EXEC_STEP_TMP, syscall(SYS_mount, "tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, MOUNT_TMPFS));
+	if (b->private_tmp && w->var_tmp)
+		TRY(w, EXEC_STEP_TMP,
+		    syscall(SYS_mount, "tmpfs", "/var/tmp", "tmpfs", MS_NOSUID | MS_NODEV, MOUNT_TMPFS));
+	if (tree >= 0)
+		put_own_dir(w, tree);
+	/* The daemon's directory anew, since the handle inherited leads below what is mounted now. */
+	if (w->here == NULL || syscall(SYS_chdir, w->here) < 0)
+		TRY(w, EXEC_STEP_NAMESPACE, syscall(SYS_chdir, "/"));
+}
+
+IN_CHILD static void enter_sandbox(struct exec_worker *w)
+{
+	const struct sandbox *b = w->spec->sandbox;
+	set_priorities(w);
+	syscall(SYS_umask, SANDBOX_UMASK);
+	if (w->mounts)
+		arrange_mounts(w);
+	if (b == NULL)
+		return;
+	syscall(SYS_umask, b->umask);
+	if (b->no_new_privs)
+		TRY(w, EXEC_STEP_NO_NEW_PRIVS, syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	if (w->ruleset_fd >= 0)
+		TRY(w, EXEC_STEP_LANDLOCK, syscall(SYS_landlock_restrict_self, w->ruleset_fd, 0));
+}
+
 /* Kernels of 32 bits have two of each; the numbers without 32 are the ones for 16-bit ids there. */
 #ifdef SYS_setresuid32
 #define SYS_SETRESUID SYS_setresuid32
@@ -168,7 +255,7 @@ IN_CHILD static int run_child(void *arg)
 	uint64_t no_signals = 0;
 	lead_group(w);
 	reset_signals();
-	syscall(SYS_umask, 022);
+	enter_sandbox(w);
 	arrange_fds(w);
 	set_rlimits(w);
 	become_user(w);

@@ -11,6 +11,14 @@ enum exec_step {
 	EXEC_STEP_CLONE, /* there was no child */
 	EXEC_STEP_GROUP,
 	EXEC_STEP_FDS,
+	EXEC_STEP_OOM_SCORE,
+	EXEC_STEP_NICE,
+	EXEC_STEP_NAMESPACE,
+	EXEC_STEP_READ_ONLY, /* which: `read_only_at` */
+	EXEC_STEP_TMP,
+	EXEC_STEP_OWN_DIR,
+	EXEC_STEP_NO_NEW_PRIVS,
+	EXEC_STEP_LANDLOCK,
 	EXEC_STEP_RLIMIT, /* which: `rlimit_at` */
 	EXEC_STEP_GROUPS,
 	EXEC_STEP_GID,
@@ -31,10 +39,17 @@ struct exec_worker {
 	int guardian_fd;         /* -1: none at the moment */
 	const uint64_t *n_files; /* soft and hard RLIMIT_NOFILE, before the spec's limits; NULL: as it is */
 	int32_t parent;
+	const char *here;      /* the daemon's directory, with mounts; NULL: it has none */
+	bool mounts;           /* the sandbox's paths by a mount namespace */
+	bool var_tmp;          /* /var/tmp is a directory of its own */
+	char *own_dir;         /* writable, with mounts; NULL: none */
+	int ruleset_fd;        /* the sandbox's paths by Landlock; -1: none */
+	char oom_score_adj[8]; /* digits; "": as it is */
 	/* out */
 	enum exec_step step; /* EXEC_STEP_NONE: the program runs */
 	int why;             /* errno */
 	size_t rlimit_at;    /* spec->n_rlimits: n_files */
+	size_t read_only_at; /* in spec->sandbox->read_only */
 };
 
 /* Runs the child up to execve or failure. Returns its pid and *ret_pidfd, also when it failed on its way (it is a

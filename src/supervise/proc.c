@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -225,12 +226,48 @@ static const char *exec_hint(const struct exec_worker *w)
 	return "";
 }
 
+static int explain_sandbox(const struct exec_worker *w, struct err *e)
+{
+	const struct sandbox *b = w->spec->sandbox;
+	const char *why = strerror(w->why);
+	switch ((int)w->step) {
+	case EXEC_STEP_OOM_SCORE:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot set oom_score_adj %s of %s: %s", w->oom_score_adj,
+			       w->path, why);
+	case EXEC_STEP_NICE:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot set nice %d of %s: %s", b->nice, w->path, why);
+	case EXEC_STEP_NAMESPACE:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot make a mount namespace for %s: %s", w->path, why);
+	case EXEC_STEP_READ_ONLY:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot make %s read-only for %s: %s",
+			       b->read_only[w->read_only_at], w->path, why);
+	case EXEC_STEP_TMP:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot mount a private /tmp for %s: %s", w->path, why);
+	case EXEC_STEP_OWN_DIR:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot keep %s writable for %s: %s", w->own_dir, w->path,
+			       why);
+	case EXEC_STEP_NO_NEW_PRIVS:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot set no_new_privs for %s: %s", w->path, why);
+	default:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot restrict %s by Landlock: %s", w->path, why);
+	}
+}
+
 static int explain(const struct exec_worker *w, struct err *e)
 {
 	const struct proc_spec *s = w->spec;
 	const char *why = strerror(w->why);
 	const char *as_root = w->why == EPERM ? "; only root may start workers as another user" : "";
 	switch (w->step) {
+	case EXEC_STEP_OOM_SCORE:
+	case EXEC_STEP_NICE:
+	case EXEC_STEP_NAMESPACE:
+	case EXEC_STEP_READ_ONLY:
+	case EXEC_STEP_TMP:
+	case EXEC_STEP_OWN_DIR:
+	case EXEC_STEP_NO_NEW_PRIVS:
+	case EXEC_STEP_LANDLOCK:
+		return explain_sandbox(w, e);
 	case EXEC_STEP_CLONE:
 		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot start a process for %s: %s%s", w->path, why,
 			       w->why == EAGAIN ? "; the limit of processes is reached" : "");
@@ -314,12 +351,33 @@ static int open_pipes(const struct proc_spec *spec, struct pipes *ret, struct er
 	return 0;
 }
 
+/* What of the sandbox is done in the child, and how. *own_dir (mem_) and w->ruleset_fd are the caller's. */
+static int prepare_sandbox(const struct proc_spec *spec, struct exec_worker *w, char **ret_own_dir, struct err *e)
+{
+	const struct sandbox *b = spec->sandbox;
+	struct stat st;
+	if (b == NULL)
+		return 0;
+	if (b->set_oom_score_adj)
+		snprintf(w->oom_score_adj, sizeof(w->oom_score_adj), "%d", b->oom_score_adj);
+	if (!sandbox_has_paths(b))
+		return 0;
+	w->mounts = sandbox_mounts() == 0;
+	if (!w->mounts)
+		return sandbox_ruleset(b, spec->own_dir, &w->ruleset_fd, e);
+	w->var_tmp = lstat("/var/tmp", &st) == 0 && S_ISDIR(st.st_mode);
+	w->own_dir = *ret_own_dir = mem_strdup(spec->own_dir);
+	return 0;
+}
+
 /* The process up to its program. */
 static int run(const struct proc_spec *spec, struct guardian *g, const char *path, const struct pipes *pipes,
 	       struct reaper_child *child, int *ret_pidfd, struct err *e)
 {
 	char listen_pid[32] = "LISTEN_PID=";
 	bool has_listen_pid;
+	char here[PATH_MAX];
+	MEM_AUTO char *own_dir = NULL;
 	MEM_AUTO char **envp = own_environment(spec->envp, listen_pid, &has_listen_pid);
 	struct exec_worker w = {
 	    .spec = spec,
@@ -329,8 +387,16 @@ static int run(const struct proc_spec *spec, struct guardian *g, const char *pat
 	    .fds = {pipes->null, pipes->out[1], pipes->err[1]},
 	    .guardian_fd = guardian_fd(g),
 	    .n_files = first_n_files[1] == 0 ? NULL : first_n_files,
+	    .ruleset_fd = -1,
 	};
+	int r = prepare_sandbox(spec, &w, &own_dir, e);
+	if (r < 0)
+		return r;
+	if (w.mounts)
+		w.here = getcwd(here, sizeof(here));
 	pid_t pid = exec_worker(&w, ret_pidfd);
+	if (w.ruleset_fd >= 0)
+		close(w.ruleset_fd);
 	if (pid < 0)
 		return explain(&w, e);
 	reaper_own(child, pid);

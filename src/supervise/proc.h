@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "io/timer.h"
 #include "supervise/guardian.h"
+#include "supervise/sandbox.h"
 
 /* Notes RLIMIT_NOFILE as the daemon was started with it, which workers get back. Call before raising it. */
 void proc_remember_limits(void);
@@ -32,6 +33,8 @@ struct proc_spec {
 	int fd3; /* passed as descriptor 3 (blocking), or -1 */
 	const struct proc_rlimit *rlimits;
 	size_t n_rlimits;
+	const struct sandbox *sandbox; /* NULL: umask 022 and nothing kept from it */
+	const char *own_dir;           /* stays where it is and writable whatever the sandbox says; NULL: none */
 };
 
 /* How it ended. */

@@ -1,7 +1,7 @@
 /* Owns nothing but knows what an actor type is made of. */
 #include "worker/actor_type.h"
 
-#define ACTOR_TYPE_SIZE 304
+#define ACTOR_TYPE_SIZE 336
 
 static const char *const of_contract[] = {"LISTEN_FDS",      "LISTEN_PID",      "LISTEN_FDNAMES",
 					  "RIVET_SOCKET",    "NOTIFY_SOCKET",   "RIVET_RUNTIME_SOCKET",
@@ -37,6 +37,7 @@ void actor_type_free(struct actor_type *t)
 	mem_free(t->shell);
 	free_all(t->environment);
 	mem_free(t->ready_path);
+	free_all(t->sandbox.read_only);
 	mem_free(t);
 }
 
@@ -76,6 +77,14 @@ static bool same_limits(const struct actor_type *a, const struct actor_type *b)
 	return true;
 }
 
+static bool same_sandbox(const struct sandbox *a, const struct sandbox *b)
+{
+	return a->umask == b->umask && a->set_nice == b->set_nice && a->nice == b->nice &&
+	       a->set_oom_score_adj == b->set_oom_score_adj && a->oom_score_adj == b->oom_score_adj &&
+	       a->no_new_privs == b->no_new_privs && a->private_tmp == b->private_tmp &&
+	       same_texts(a->read_only, b->read_only);
+}
+
 /* A member that is forgotten here is a setting that a reload ignores. */
 #if __SIZEOF_POINTER__ == 8
 _Static_assert(sizeof(struct actor_type) == ACTOR_TYPE_SIZE, "compare the new member in actor_type_equal");
@@ -89,5 +98,5 @@ bool actor_type_equal(const struct actor_type *a, const struct actor_type *b)
 	       a->serve == b->serve && a->ready == b->ready && same_text(a->ready_path, b->ready_path) &&
 	       a->start_timeout_ms == b->start_timeout_ms && a->stop_grace_ms == b->stop_grace_ms &&
 	       a->request_timeout_ms == b->request_timeout_ms && a->sleep_after_ms == b->sleep_after_ms &&
-	       a->requests_max == b->requests_max && same_limits(a, b);
+	       a->requests_max == b->requests_max && same_limits(a, b) && same_sandbox(&a->sandbox, &b->sandbox);
 }

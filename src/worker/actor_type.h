@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/slice.h"
+#include "supervise/sandbox.h"
 
 enum isolation { ISOLATION_ACTOR, ISOLATION_SHARED };
 enum serve { SERVE_FD, SERVE_BIND, SERVE_TCP };
@@ -34,6 +35,7 @@ struct actor_type {
 		uint64_t value;
 	} rlimits[8];
 	size_t n_rlimits;
+	struct sandbox sandbox;
 };
 
 void actor_type_free(struct actor_type *t);

@@ -329,6 +329,8 @@ static int spawn(struct worker *w, const struct place *first, struct err *e)
 	    .fd3 = w->sockets.http_fd,
 	    .rlimits = limits,
 	    .n_rlimits = t->n_rlimits,
+	    .sandbox = &t->sandbox,
+	    .own_dir = w->sockets.dir,
 	};
 	int r = proc_spawn(w->pool->o.loop, w->pool->o.guardian, &spec, &proc_events, w, &w->proc, e);
 	worker_env_done(&env);

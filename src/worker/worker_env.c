@@ -97,6 +97,8 @@ void worker_env_make(struct worker_env *env, char *const *daemon_env, const stru
 		put_value(env, "LOGNAME", type->login);
 		put_value(env, "SHELL", type->shell);
 	}
+	if (type->sandbox.private_tmp) /* the daemon's may be hidden by it */
+		put_value(env, "TMPDIR", "/tmp");
 	put_settings(env, type->environment);
 	put_sockets(env, type, s);
 	put_value(env, "RIVET_WORKER_ID", s->id);

@@ -93,6 +93,14 @@ static void look(char **argv) {
 	umask(mask);
 	say("pid %d\nppid %d\npgid %d\nsid %d\numask %04o\ncwd %s\n", getpid(), getppid(), getpgid(0), getsid(0), (unsigned)mask,
 	    getcwd(where, sizeof where) ? where : "?");
+	FILE *score = fopen("/proc/self/oom_score_adj", "r");
+	int adjust = 12345;
+
+	if (!score || fscanf(score, "%d", &adjust) != 1)
+		adjust = 12345;
+	if (score)
+		fclose(score);
+	say("nice %d\noom_score_adj %d\n", getpriority(PRIO_PROCESS, 0), adjust);
 	for (; *argv; argv++)
 		say("arg %s\n", *argv);
 	say_status();

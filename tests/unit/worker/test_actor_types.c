@@ -168,6 +168,14 @@ CHANGE(request_timeout, t->request_timeout_ms++)
 CHANGE(sleep_after, t->sleep_after_ms = -1)
 CHANGE(requests_max, t->requests_max++)
 CHANGE(limit, t->n_rlimits = 1)
+CHANGE(mask, t->sandbox.umask = 027)
+CHANGE(set_nice, t->sandbox.set_nice = true)
+CHANGE(niceness, t->sandbox.nice = 1)
+CHANGE(set_oom_score_adj, t->sandbox.set_oom_score_adj = true)
+CHANGE(oom_score_adj, t->sandbox.oom_score_adj = 1)
+CHANGE(no_new_privs, t->sandbox.no_new_privs = true)
+CHANGE(private_tmp, t->sandbox.private_tmp = true)
+CHANGE(read_only, (t->sandbox.read_only = mem_zalloc(2 * sizeof(char *)), t->sandbox.read_only[0] = mem_strdup("/etc")))
 
 static void test_every_setting_counts(void **state)
 {
@@ -197,6 +205,14 @@ static void test_every_setting_counts(void **state)
 	    sleep_after,
 	    requests_max,
 	    limit,
+	    mask,
+	    set_nice,
+	    niceness,
+	    set_oom_score_adj,
+	    oom_score_adj,
+	    no_new_privs,
+	    private_tmp,
+	    read_only,
 	};
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
