@@ -1,9 +1,11 @@
 """The service manager's protocol, with the test as the manager: passed sockets, the descriptor store, the watchdog."""
 
 import os
+import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 import requests
@@ -156,3 +158,20 @@ def test_workers_see_nothing_of_the_protocol(manager, tmp_path):
     assert not names & {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
     process.terminate()
     process.communicate(timeout=60 * SCALE)
+
+
+def test_a_reload_is_told_even_when_it_is_refused(manager, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    process = manager.run(tmp_path, args=["-l", "127.0.0.1:0", "-c", str(config)])
+    wait_for(lambda: manager.heard("READY"))
+    for count, text in enumerate(["{}", "{"], 1):
+        config.write_text(text)
+        before = time.clock_gettime(time.CLOCK_MONOTONIC)
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: len(manager.heard("READY")) == 1 + count)
+        told = [fields for fields in manager.said if "RELOADING" in fields]
+        assert len(told) == count and manager.said.index(told[-1]) < len(manager.said) - 1
+        assert int(told[-1]["MONOTONIC_USEC"]) >= before * 1e6 - 1
+    code, log = end(process)
+    assert code == 0 and "refused" in log

@@ -387,3 +387,42 @@ def test_relative_paths_of_a_detached_daemon(site, tmp_path, make_daemon):
         pid = site.status()["pid"]
         os.kill(pid, signal.SIGTERM)
         wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 30, "its end")
+
+
+# ---- with an engine ----
+
+@pytest.mark.deadline(300)
+def test_engine_mode_rolls_over_by_sleep(site, pool):
+    """The engine starts actors: it is asked to put them to sleep, and wakes them on the new settings."""
+    site.start({"probe": site.type()}, engine=pool.url,
+               env={"RIVET_NAMESPACE": pool.namespace, "RIVET_RUNNER": pool.pool})
+    pool.wait_ready()
+    made = pool.create("probe", "k")
+    quiet, busy = pool.create("probe", "quiet"), pool.create("probe", "busy")
+    assert {version_of(one) for one in (made, quiet, busy)} == {"1"}
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(busy.get("/sleep?s=2")))
+    caller.start()
+    wait_for(lambda: [event for event in site.trace.events("request") if "/sleep" in event["target"]])
+    said = site.reload({"probe": site.type("2"), "new": site.type("7")})
+    assert (said["added"], said["changed"]) == (["new"], ["probe"])
+    site.rolled()
+    caller.join()
+    assert answers[0].status_code == 200
+    assert {event["body"]["reason"] for event in site.trace.events("stop")} == {"restart"}
+    quiet.wait_asleep()
+    assert {version_of(one) for one in (made, quiet, busy)} == {"2"}
+    assert version_of(pool.create("new", "k")) == "7"
+    site.write("{")
+    assert "line 1" in site.ctl("reload", code=1).stderr
+    assert version_of(made) == "2" and len(pool.runners()) == 1
+
+
+def test_engine_mode_keeps_its_engine(site, fake_engine):
+    daemon = site.start({"probe": site.type()}, engine=fake_engine.url, env={"RIVET_TOKEN": "one"})
+    one = fake_engine.wait_runner()
+    site.write_types({"probe": site.type(), "new": site.type()}, engine={"total_slots": 7})
+    assert site.reload()["restart_needed"] == ["engine.total_slots"]
+    site.write_types({"probe": site.type(start_timeout="1min")})
+    assert "start_timeout" in site.ctl("reload", code=1).stderr
+    assert daemon.running and not one.ended
