@@ -54,8 +54,8 @@ ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DRUNNERD_VERSION='"$(VERSION)"' -Isrc $(P
 ALL_LDFLAGS = $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lpthread
 
-SRC := $(filter-out src/ctl/% src/main.c,$(wildcard src/*/*.c))
-CTL_SRC := $(wildcard src/ctl/*.c)
+# Both programs are one file with main() and the library.
+SRC := $(filter-out src/ctl/ctl.c,$(wildcard src/*/*.c))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 LLHTTP_OBJ := $(if $(LLHTTP_SRC),$(patsubst %,$(BUILD)/obj/llhttp/%.o,api http llhttp))
 LIB := $(BUILD)/librunnerd.a
@@ -92,7 +92,7 @@ $(BUILD)/rivet-runnerd: $(BUILD)/obj/main.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(BUILD)/obj/main.o $(LIB) $(LIBS)
 
-$(BUILD)/rivet-runnerctl: $(CTL_SRC:src/%.c=$(BUILD)/obj/%.o) $(LIB)
+$(BUILD)/rivet-runnerctl: $(BUILD)/obj/ctl/ctl.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -190,7 +190,7 @@ ANALYZE_FLAGS = $(LINT_FLAGS) -O1 -fanalyzer -Wno-analyzer-null-argument -Wno-an
 
 .PHONY: lint-text lint-cppcheck lint-doc
 lint: deps-lint
-	@$(MAKE) --no-print-directory $(JOBS) lint-text lint-cppcheck lint-doc $(addprefix lint/,$(SRC) src/main.c)
+	@$(MAKE) --no-print-directory $(JOBS) lint-text lint-cppcheck lint-doc $(addprefix lint/,$(SRC) src/main.c src/ctl/ctl.c)
 
 lint-text:
 	$(call say,LINT,layers and format)
@@ -218,7 +218,7 @@ $(BUILD)/obj/docs/%.o: docs/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-$(BUILD)/docs/generate: $(BUILD)/obj/docs/generate.o $(patsubst %,$(BUILD)/obj/ctl/%.o,ctl_command ctl_call ctl_table) $(LIB)
+$(BUILD)/docs/generate: $(BUILD)/obj/docs/generate.o $(LIB)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
