@@ -164,6 +164,9 @@ enum runner_up_kind {
 	RUNNER_UP_KINDS
 };
 
+/* The kind of an encoded ToServerTunnelMessage without decoding it; RUNNER_UP_KINDS: the frame is none. */
+enum runner_up_kind runner_up_kind_of(struct slice frame);
+
 /* ToServerTunnelMessage. Payloads over 20 MiB end the whole connection: the sender's business. */
 struct runner_tunnel_up {
 	struct runner_message_id id;

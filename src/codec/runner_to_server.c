@@ -101,6 +101,14 @@ static void read_kv_request(struct bare_reader *r, struct runner_kv_request *ret
 	}
 }
 
+enum runner_up_kind runner_up_kind_of(struct slice frame)
+{
+	size_t at = 1 + 4 + 4 + 2; /* behind the tag and the message id */
+	if (frame.n <= at || frame.p[0] != RUNNER_TO_SERVER_TUNNEL || frame.p[at] >= RUNNER_UP_KINDS)
+		return RUNNER_UP_KINDS;
+	return (enum runner_up_kind)frame.p[at];
+}
+
 static void read_tunnel(struct bare_reader *r, struct runner_tunnel_up *ret)
 {
 	ret->id = runner_message_id_read(r);

@@ -27,7 +27,7 @@ static void on_online(void *arg, const struct engine_link_welcome *w)
 		engine_tunnel_reset(g->tunnel);
 	engine_driver_online(g->driver, w->same_runner);
 	engine_kv_online(g->kv, w->same_runner);
-	engine_tunnel_online(g->tunnel);
+	engine_tunnel_online(g->tunnel, w->unsure_from);
 }
 
 static void on_message(void *arg, const struct runner_to_client *m)
@@ -185,13 +185,20 @@ static void on_absent(void *arg, const char *actor_id)
 		    LOG_STR("actor_id", actor_id));
 }
 
+static void on_tunnel_gone(void *arg, uint64_t *ret_sent, uint64_t *ret_read)
+{
+	struct engine *g = engine_of(arg);
+	*ret_sent = engine_link_sent(g->link);
+	*ret_read = engine_link_read(g->link);
+}
+
 static void on_tunnel_state(void *arg, const struct runner_kv_request *what, engine_kv_done *done, void *done_arg)
 {
 	engine_kv_submit(engine_of(arg)->kv, what, done, done_arg);
 }
 
 static const struct engine_tunnel_ops tunnel_ops = {
-    .send = on_tunnel_send, .absent = on_absent, .state = on_tunnel_state};
+    .send = on_tunnel_send, .gone = on_tunnel_gone, .absent = on_absent, .state = on_tunnel_state};
 
 /* ---- opening ---- */
 

@@ -60,7 +60,7 @@ bool engine_flow_send(struct engine_flow *f, struct runner_tunnel_up *m)
 	up.tunnel = *m;
 	buf_reset(&t->scratch);
 	CHECK(runner_to_server_put(&t->scratch, &up) == 0); /* its texts were checked, its size is bounded */
-	if (!engine_flow_sent(f) || t->o.ops->send(t->o.arg, buf_slice(&t->scratch)) != 0)
+	if (!engine_flow_sent(f) || engine_tunnel_pass(t, buf_slice(&t->scratch), &f->said_at) != 0)
 		keep(f, buf_slice(&t->scratch));
 	if (t->scratch.room > SCRATCH_KEPT_BYTES)
 		buf_done(&t->scratch);
@@ -72,13 +72,20 @@ bool engine_flow_sent(const struct engine_flow *f)
 	return buf_len(&f->frames) == 0;
 }
 
+void engine_flow_discard(struct engine_flow *f)
+{
+	engine_flow_refund(f, buf_len(&f->frames));
+	buf_done(&f->frames);
+	list_remove(&f->pending);
+}
+
 int engine_flow_flush_one(struct engine_flow *f)
 {
 	uint32_t n;
 	struct slice kept = buf_slice(&f->frames);
 	CHECK(kept.p != NULL && kept.n > sizeof(n));
 	memcpy(&n, kept.p, sizeof(n));
-	int r = f->t->o.ops->send(f->t->o.arg, slice_head(slice_from(kept, sizeof(n)), n));
+	int r = engine_tunnel_pass(f->t, slice_head(slice_from(kept, sizeof(n)), n), &f->said_at);
 	if (r != 0)
 		return r;
 	buf_drop(&f->frames, sizeof(n) + n);

@@ -385,6 +385,11 @@ uint64_t engine_link_sent(const struct engine_link *l)
 	return l->window.sent;
 }
 
+uint64_t engine_link_read(const struct engine_link *l)
+{
+	return l->window.read;
+}
+
 void engine_link_stats(const struct engine_link *l, struct engine_link_stats *ret)
 {
 	*ret = l->stats;

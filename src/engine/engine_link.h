@@ -92,6 +92,8 @@ int engine_link_send(struct engine_link *l, enum engine_link_class class, struct
 /* A number that grows with each frame sent, over all connections. After a break it tells, with unsure_from, whether
  * what was sent when it had some value has surely arrived. */
 uint64_t engine_link_sent(const struct engine_link *l);
+/* The same number of what the engine has surely read. */
+uint64_t engine_link_read(const struct engine_link *l);
 
 /* Announces that this runner stops, now and again every LIMIT_LINK_STOPPING_MS, which each time gives it
  * runnerLostThreshold more (section 5.1); the socket stays open for what the actors still have to say. From here on the

@@ -2,7 +2,8 @@
  * again on the next connection when the last one broke before. A lost one would
  * leave its user waiting for five minutes; one that comes twice is ignored, as
  * its request is over by then (runner protocol v7, sections 4.3 and 6.6).
- * Nothing else may be sent twice: messages of WebSockets would double.
+ * Messages of WebSockets would double, and what became of them is the tunnel's
+ * to say (engine_farewell.c).
  *
  * Bounded by the window in number and by LIMIT_LINK_KEEP_BYTES; above that an
  * answer is not kept. */
@@ -16,13 +17,10 @@ struct kept {
 	uint8_t frame[];
 };
 
-/* Tag, gateway, request and index come before the kind (section 2.4). */
-#define KIND_AT 11
-
 static bool is_answer(struct slice frame)
 {
-	return frame.n > KIND_AT && frame.p[0] == RUNNER_TO_SERVER_TUNNEL &&
-	       (frame.p[KIND_AT] == RUNNER_UP_RESPONSE_START || frame.p[KIND_AT] == RUNNER_UP_RESPONSE_ABORT);
+	enum runner_up_kind kind = runner_up_kind_of(frame);
+	return kind == RUNNER_UP_RESPONSE_START || kind == RUNNER_UP_RESPONSE_ABORT;
 }
 
 static void drop(struct engine_link *l, struct kept *k)

@@ -200,6 +200,18 @@ void engine_sleeper_flushed(struct engine_flow *f)
 		exchange_go(f->x, EXCHANGE_FRONT);
 }
 
+void engine_sleeper_unsure(struct engine_flow *f, uint64_t unsure_from)
+{
+	struct engine_sleeper *s = engine_sleeper_of(f);
+	if (f->said_at <= unsure_from || s->client_closed)
+		return;
+	f->t->stats.messages_lost++;
+	LOG(WARN, "messages to a client may have been lost with the connection to the engine; its WebSocket was closed",
+	    LOG_STR("actor_id", f->actor->id), LOG_STR("ray_id", f->ray));
+	engine_flow_discard(f);
+	close_both(s, WS_CLOSE_RESTART, "runner", "message_lost");
+}
+
 void engine_sleeper_online(struct engine_flow *f)
 {
 	struct engine_sleeper *s = engine_sleeper_of(f);

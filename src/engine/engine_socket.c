@@ -444,6 +444,26 @@ void engine_socket_closed(struct engine_flow *f, unsigned code, struct slice rea
 	look(s);
 }
 
+void engine_socket_online(struct engine_flow *f, uint64_t unsure_from)
+{
+	struct engine_socket *s = socket_of(f);
+	bool closing = s->state == SOCKET_CLOSING && !engine_flow_sent(f);
+	char reason[WS_REASON_MAX + 1];
+	if (f->said_at <= unsure_from || !(s->state == SOCKET_OPEN || closing))
+		return;
+	f->t->stats.messages_lost++;
+	LOG(WARN, "messages to a client may have been lost with the connection to the engine; its WebSocket was closed",
+	    LOG_STR("actor_id", f->actor->id), LOG_STR("ray_id", f->ray));
+	engine_flow_discard(f);
+	if (s->state == SOCKET_OPEN) {
+		close_both(s, WS_CLOSE_ERROR, "runner", "message_lost");
+	} else {
+		snprintf(reason, sizeof(reason), "runner.message_lost#%s", f->ray);
+		send_close(s, WS_CLOSE_ERROR, slice_str(reason));
+	}
+	later(s);
+}
+
 /* ---- beginning ---- */
 
 static void offer(struct engine_socket *s)

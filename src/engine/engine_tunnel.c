@@ -6,7 +6,8 @@
  * frames wait in their flows, and are sent in turns when it is back.
  *
  * Failure paths: messages of flows that are no more are dropped, as the engine
- * drops ours; another runner id (reset) drops everything. */
+ * drops ours; what a break of the link may have lost is said again, or its client
+ * is told; another runner id (reset) drops everything. */
 #include "engine/engine_tunnel_private.h"
 
 #include "codec/ws_frame.h"
@@ -47,6 +48,22 @@ static void drop(struct engine_flow *f)
 
 /* ---- towards the engine ---- */
 
+int engine_tunnel_pass(struct engine_tunnel *t, struct slice frame, uint64_t *said_at)
+{
+	uint64_t sent, read;
+	int r = t->o.ops->send(t->o.arg, frame);
+	if (r != 0)
+		return r;
+	enum runner_up_kind kind = runner_up_kind_of(frame);
+	if (kind == RUNNER_UP_WS_MESSAGE) {
+		t->o.ops->gone(t->o.arg, &sent, &read);
+		*said_at = sent;
+	} else if (kind == RUNNER_UP_WS_CLOSE) {
+		engine_farewell_note(t, frame, *said_at);
+	}
+	return 0;
+}
+
 void engine_tunnel_reply(struct engine_tunnel *t, struct runner_tunnel_up *m)
 {
 	struct runner_to_server up = {.tag = RUNNER_TO_SERVER_TUNNEL};
@@ -54,8 +71,13 @@ void engine_tunnel_reply(struct engine_tunnel *t, struct runner_tunnel_up *m)
 	up.tunnel = *m;
 	buf_reset(&t->scratch);
 	CHECK(runner_to_server_put(&t->scratch, &up) == 0);
-	struct slice frame = buf_slice(&t->scratch);
-	if (buf_len(&t->replies) == 0 && t->o.ops->send(t->o.arg, frame) == 0)
+	engine_tunnel_reply_frame(t, buf_slice(&t->scratch));
+}
+
+void engine_tunnel_reply_frame(struct engine_tunnel *t, struct slice frame)
+{
+	uint64_t said_at = 0;
+	if (buf_len(&t->replies) == 0 && engine_tunnel_pass(t, frame, &said_at) == 0)
 		return;
 	uint32_t n = (uint32_t)frame.n;
 	if (buf_len(&t->replies) + sizeof(n) + n > LIMIT_TUNNEL_REPLY_BYTES)
@@ -68,10 +90,11 @@ static bool flush_replies(struct engine_tunnel *t)
 {
 	while (buf_len(&t->replies) > 0) {
 		uint32_t n;
+		uint64_t said_at = 0;
 		struct slice kept = buf_slice(&t->replies);
 		CHECK(kept.p != NULL && kept.n > sizeof(n));
 		memcpy(&n, kept.p, sizeof(n));
-		if (t->o.ops->send(t->o.arg, slice_head(slice_from(kept, sizeof(n)), n)) != 0)
+		if (engine_tunnel_pass(t, slice_head(slice_from(kept, sizeof(n)), n), &said_at) != 0)
 			return false;
 		buf_drop(&t->replies, sizeof(n) + n);
 	}
@@ -111,9 +134,17 @@ void engine_tunnel_room(struct engine_tunnel *t)
 	}
 }
 
-void engine_tunnel_online(struct engine_tunnel *t)
+void engine_tunnel_online(struct engine_tunnel *t, uint64_t unsure_from)
 {
 	t->online_mono_ms = loop_mono_ms(t->o.loop);
+	engine_farewell_again(t, unsure_from);
+	LIST_FOR (&t->flows, node) {
+		struct engine_flow *f = CONTAINER_OF(node, struct engine_flow, all);
+		if (f->kind == ENGINE_FLOW_SOCKET)
+			engine_socket_online(f, unsure_from);
+		else if (f->kind == ENGINE_FLOW_SLEEPER)
+			engine_sleeper_unsure(f, unsure_from);
+	}
 	engine_tunnel_room(t);
 	LIST_FOR (&t->flows, node) {
 		struct engine_flow *f = CONTAINER_OF(node, struct engine_flow, all);
@@ -223,6 +254,7 @@ void engine_tunnel_reset(struct engine_tunnel *t)
 	LIST_FOR (&t->flows, node)
 		drop(CONTAINER_OF(node, struct engine_flow, all));
 	engine_restore_drop(t);
+	engine_farewell_drop(t);
 	buf_reset(&t->replies);
 	CHECK(t->bytes == 0 && list_empty(&t->pending));
 }
@@ -237,6 +269,7 @@ struct engine_tunnel *engine_tunnel_new(const struct engine_tunnel_options *o)
 	map_init(&t->actors, LIMIT_TUNNEL_FLOWS);
 	list_init(&t->flows);
 	list_init(&t->pending);
+	list_init(&t->farewells);
 	list_init(&t->restores);
 	buf_init(&t->replies, LIMIT_TUNNEL_REPLY_BYTES);
 	buf_init(&t->scratch, FRAME_MAX);

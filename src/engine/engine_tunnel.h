@@ -21,6 +21,8 @@ struct engine_tunnel_ops {
 	/* One whole frame (ToServer) of traffic, copied. 0 or enum engine_tunnel_outcome. Calls nothing of the tunnel
 	 * from inside. */
 	int (*send)(void *arg, struct slice frame);
+	/* How many frames have gone so far, and how many of these the engine has surely read (as engine_link_sent). */
+	void (*gone)(void *arg, uint64_t *ret_sent, uint64_t *ret_read);
 	/* Traffic came for an actor without an incarnation here: perhaps its start command was lost. May only note and
 	 * post. */
 	void (*absent)(void *arg, const char *actor_id);
@@ -48,9 +50,10 @@ void engine_tunnel_message(struct engine_tunnel *t, const struct runner_tunnel_d
 void engine_tunnel_started(struct engine_tunnel *t, const char *actor_id, struct runner_list sockets);
 void engine_tunnel_running(struct engine_tunnel *t, const char *actor_id);
 
-/* The link takes frames again: after FULL, and after a reconnect as the same runner. */
+/* The link takes frames again: after FULL, and after a reconnect as the same runner, when frames that went after the
+ * first unsure_from may not have arrived. */
 void engine_tunnel_room(struct engine_tunnel *t);
-void engine_tunnel_online(struct engine_tunnel *t);
+void engine_tunnel_online(struct engine_tunnel *t, uint64_t unsure_from);
 /* Another runner id, evicted or lost: everything is dropped without a word to the engine; workers see their clients
  * leave. */
 void engine_tunnel_reset(struct engine_tunnel *t);

@@ -24,10 +24,12 @@ struct engine_tunnel {
 	struct engine_head head;
 	struct map by_pair; /* struct engine_flow */
 	struct map actors;
-	struct list flows;   /* all, listed by their pair or not */
-	struct list pending; /* of these, with frames the link did not take */
-	struct buf replies;  /* frames of no flow it did not take */
-	struct buf scratch;  /* the frame being made */
+	struct list flows;     /* all, listed by their pair or not */
+	struct list pending;   /* of these, with frames the link did not take */
+	struct list farewells; /* struct engine_farewell, the oldest first */
+	size_t n_farewells;
+	struct buf replies; /* frames of no flow it did not take */
+	struct buf scratch; /* the frame being made */
 	size_t bytes;
 	bool warned_value;      /* said once that a field value cannot be passed on */
 	struct list restores;   /* struct engine_restore */
@@ -49,6 +51,7 @@ struct engine_flow {
 	bool listed; /* in by_pair */
 	uint8_t pair[ENGINE_PAIR_BYTES];
 	uint16_t next_index; /* of our messages */
+	uint64_t said_at;    /* frames that had gone with the last message of a WebSocket; 0: none */
 	struct engine_tunnel *t;
 	struct engine_tunnel_actor *actor;
 	struct map_node by_pair;
@@ -85,14 +88,29 @@ void engine_flow_refund(struct engine_flow *f, size_t bytes);
  * be: whoever sends has made sure of what it sends). True when everything of the flow has gone. */
 bool engine_flow_send(struct engine_flow *f, struct runner_tunnel_up *m);
 bool engine_flow_sent(const struct engine_flow *f);
+/* Forgets what the link did not take. */
+void engine_flow_discard(struct engine_flow *f);
 /* Offers its oldest kept frame to the link. 0 or what the link says. */
 int engine_flow_flush_one(struct engine_flow *f);
 
 /* ---- engine_tunnel.c ---- */
 
+/* Offers a frame to the link. 0 or what the link says. said_at: as engine_flow's, of the pair it is about. */
+int engine_tunnel_pass(struct engine_tunnel *t, struct slice frame, uint64_t *said_at);
 /* A short message without a flow, under the ids it has; kept while the link does not take it, lost beyond
  * LIMIT_TUNNEL_REPLY_BYTES. */
 void engine_tunnel_reply(struct engine_tunnel *t, struct runner_tunnel_up *m);
+
+/* As engine_tunnel_reply, encoded before. */
+void engine_tunnel_reply_frame(struct engine_tunnel *t, struct slice frame);
+
+/* ---- engine_farewell.c ---- */
+
+/* A close has gone, of a WebSocket whose last message had gone at said_at. */
+void engine_farewell_note(struct engine_tunnel *t, struct slice frame, uint64_t said_at);
+/* The link is back: what may not have arrived is said again. */
+void engine_farewell_again(struct engine_tunnel *t, uint64_t unsure_from);
+void engine_farewell_drop(struct engine_tunnel *t);
 
 /* ---- engine_request.c ---- */
 
@@ -113,6 +131,8 @@ void engine_socket_message(struct engine_flow *f, uint16_t index, bool binary, s
 void engine_socket_closed(struct engine_flow *f, unsigned code, struct slice reason);
 void engine_socket_flushed(struct engine_flow *f);
 void engine_socket_drop(struct engine_flow *f);
+/* The link is back. A client that may have missed messages is not left in the belief that it has them all. */
+void engine_socket_online(struct engine_flow *f, uint64_t unsure_from);
 
 /* Codes that may stand in a close frame of ours (runner protocol v7, section 7.3). */
 bool engine_socket_sendable(unsigned code);
@@ -131,7 +151,9 @@ void engine_sleeper_message(struct engine_flow *f, uint16_t index, bool binary, 
 void engine_sleeper_closed(struct engine_flow *f, unsigned code, struct slice reason);
 void engine_sleeper_flushed(struct engine_flow *f);
 void engine_sleeper_drop(struct engine_flow *f);
-/* The link is back: what was lost meanwhile is asked for again. */
+/* The link is back: a client that may have missed messages is closed, to come back with a new connection. */
+void engine_sleeper_unsure(struct engine_flow *f, uint64_t unsure_from);
+/* Then: what was lost of the clients' own messages is asked for again. */
 void engine_sleeper_online(struct engine_flow *f);
 void engine_sleeper_running(struct engine_tunnel_actor *a);
 

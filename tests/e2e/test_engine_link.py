@@ -198,6 +198,35 @@ def test_state_calls_without_a_link_fail_named(link, fake_engine, trace):
     assert trace.wait("stop")[0]["body"]["reason"] == "lost"
 
 
+def test_socket_for_an_absent_actor_is_rejected(link, fake_engine):
+    """Not accepted, so that the engine looks where the actor is; whatever becomes of the connection meanwhile."""
+    pair = link.open_socket(fake_engine.actor().id)
+
+    def said():
+        return {tag for each in fake_engine.connections for _, tag, _ in each.tunnel(pair)}
+    wait_for(said, 15, "an answer")
+    assert said() == {"ToServerWebSocketClose"}
+
+
+def test_socket_whose_messages_may_be_lost_is_closed(link, fake_engine):
+    """What was on its way when the connection broke did not arrive; what the engine has read did."""
+    actor = fake_engine.start_actor(link)
+    quiet, loud = link.open_socket(actor.id), link.open_socket(actor.id)
+    link.wait_tunnel(quiet, "ToServerWebSocketOpen")
+    link.wait_tunnel(loud, "ToServerWebSocketOpen")
+    time.sleep(1)
+    fake_engine.hold_pongs = True
+    link.socket_message(loud, 1, "hello")
+    link.wait_tunnel(loud, "ToServerWebSocketMessage")
+    link.reset()
+    fake_engine.hold_pongs = False
+    again = fake_engine.wait_runner(2)
+    close = again.wait_tunnel(loud, "ToServerWebSocketClose")[2]
+    assert (close["code"], close["reason"].partition("#")[0]) == (1011, "runner.message_lost")
+    again.socket_message(quiet, 1, "hello")
+    again.wait_tunnel(quiet, "ToServerWebSocketMessage")
+
+
 def test_answer_of_a_request_from_before_the_reset_is_sent(link, fake_engine, trace, tmp_path):
     actor = fake_engine.start_actor(link)
     pair = link.request(actor.id, path=f"/hold?until={tmp_path}/go")

@@ -19,6 +19,9 @@ struct engine_link {
 	bool online, full, stopping, finished, closing;
 	unsigned n_resync;
 	size_t n_events, n_acks, n_kv, n_tunnel;
+	/* Lists of hibernating WebSockets: answered by the next turn, with none. */
+	uint32_t socket_lists[SENT_MAX];
+	size_t n_socket_lists;
 	struct {
 		char id[64];
 		struct runner_event ev; /* message: own text below */
@@ -91,6 +94,13 @@ static inline void note_kv(struct slice frame)
 	uint8_t *copy = mem_alloc(frame.n);
 	memcpy(copy, frame.p, frame.n);
 	CHECK(runner_to_server_decode(slice_of(copy, frame.n), &m) == 0);
+	if (m.kv.op == RUNNER_KV_LIST &&
+	    slice_starts(slice_from(m.kv.start, m.kv.start.n > 0), "rivet-runnerd/socket/")) {
+		CHECK(lnk->n_socket_lists < SENT_MAX);
+		lnk->socket_lists[lnk->n_socket_lists++] = m.kv.request_id;
+		mem_free(copy);
+		return;
+	}
 	lnk->kv[lnk->n_kv].frame = copy;
 	lnk->kv[lnk->n_kv++].q = m.kv;
 }
@@ -114,6 +124,16 @@ int engine_link_send(struct engine_link *l, enum engine_link_class class, struct
 	else
 		l->n_tunnel++;
 	return 0;
+}
+
+uint64_t engine_link_sent(const struct engine_link *l)
+{
+	return l->n_tunnel;
+}
+
+uint64_t engine_link_read(const struct engine_link *l)
+{
+	return l->n_tunnel;
 }
 
 void engine_link_stopping(struct engine_link *l)
@@ -149,9 +169,20 @@ void engine_link_close(struct engine_link *l)
 
 /* ---- turns ---- */
 
+static inline void answer_socket_lists(void)
+{
+	while (lnk != NULL && lnk->online && lnk->n_socket_lists > 0) {
+		const struct runner_to_client none = {
+		    .tag = RUNNER_TO_CLIENT_KV_RESPONSE,
+		    .kv = {.request_id = lnk->socket_lists[--lnk->n_socket_lists], .answer = RUNNER_KV_ANSWER_LIST}};
+		lnk->o.events->message(lnk->o.arg, &none);
+	}
+}
+
 static inline void turns(int n)
 {
 	for (int i = 0; i < n; i++) {
+		answer_socket_lists();
 		static struct loop_task task;
 		if (task.fn == NULL)
 			loop_task_init(&task, world_nothing, NULL);

@@ -34,6 +34,7 @@ static char offered_id[64];
 static struct runner_tunnel_up sent[64];
 static struct buf frames[64];
 static size_t n_sent;
+static uint64_t n_gone, n_read; /* of the link's numbering */
 static int link_says;
 
 static void on_back_data(void *end, struct exchange *x, struct slice s, bool fin)
@@ -87,6 +88,7 @@ static int on_send(void *arg, struct slice frame)
 	assert_int_equal(runner_to_server_decode(buf_slice(&frames[n_sent]), &m), 0);
 	assert_int_equal(m.tag, RUNNER_TO_SERVER_TUNNEL);
 	sent[n_sent++] = m.tunnel;
+	n_gone++;
 	return 0;
 }
 
@@ -121,7 +123,14 @@ static void state_done(size_t i, enum engine_kv_outcome how)
 	states[i].done = NULL;
 }
 
-static const struct engine_tunnel_ops ops = {.send = on_send, .absent = on_absent, .state = on_state};
+static void on_gone(void *arg, uint64_t *ret_sent, uint64_t *ret_read)
+{
+	(void)arg;
+	*ret_sent = n_gone;
+	*ret_read = n_read;
+}
+
+static const struct engine_tunnel_ops ops = {.send = on_send, .gone = on_gone, .absent = on_absent, .state = on_state};
 
 static void turn(void)
 {
@@ -133,6 +142,7 @@ static int setup(void **state)
 	(void)state;
 	outcome = DISPATCH_TAKEN;
 	link_says = 0;
+	n_gone = n_read = 0;
 	n_offers = n_sent = n_absent = n_states = 0;
 	loop = io_loop_open();
 	tunnel = engine_tunnel_new(&(struct engine_tunnel_options){.loop = loop, .ops = &ops, .token = "s3cret"});
@@ -404,7 +414,7 @@ static void test_an_answer_waits_for_the_link_and_is_joined(void **state)
 	assert_int_equal(n_offers, 1);
 	assert_int_equal(n_sent, 0);
 	link_says = 0;
-	engine_tunnel_online(tunnel);
+	engine_tunnel_online(tunnel, n_gone);
 	assert_response(0, 200, "x");
 	assert_int_equal(n_sent, 1);
 	get();
@@ -977,13 +987,110 @@ static void test_a_sleeper_asks_after_a_reconnect(void **state)
 	link_says = ENGINE_TUNNEL_OFFLINE;
 	worker_says(0, WS_TEXT, SLICE_LIT("late"));
 	link_says = 0;
-	engine_tunnel_online(tunnel);
+	engine_tunnel_online(tunnel, n_gone);
 	assert_true(slice_is(sent[1].message.data, "late"));
 	assert_true(sent[2].kind == RUNNER_UP_WS_CLOSE && sent[2].close.hibernate);
 	assert_true(exchange_stopped(backs[0].x, EXCHANGE_FRONT));
 	loop_skew(loop, 1000);
 	turn();
 	assert_false(exchange_stopped(backs[0].x, EXCHANGE_FRONT));
+}
+
+static void test_messages_a_break_may_have_lost(void **state)
+{
+	struct engine_tunnel_stats stats;
+	size_t at = 0;
+	enum ws_opcode op;
+	(void)state;
+	socket_open(0);
+	accept_socket(0);
+	worker_says(0, WS_TEXT, SLICE_LIT("a"));
+	n_read = n_gone;
+	engine_tunnel_online(tunnel, n_read); /* all was read */
+	assert_int_equal(n_sent, 2);
+	worker_says(0, WS_TEXT, SLICE_LIT("b"));
+	link_says = ENGINE_TUNNEL_OFFLINE;
+	worker_says(0, WS_TEXT, SLICE_LIT("c"));
+	link_says = 0;
+	engine_tunnel_online(tunnel, n_read); /* b was not */
+	assert_int_equal(n_sent, 4);
+	assert_close(3, 1011, "runner.message_lost#ray1");
+	engine_tunnel_stats(tunnel, &stats);
+	assert_int_equal(stats.messages_lost, 1);
+	turn();
+	assert_int_equal(frame_at(0, &at, &op).p[0], 1011 >> 8);
+	assert_int_equal(op, WS_CLOSE);
+	leave(0, EXCHANGE_DONE);
+}
+
+static void test_a_close_a_break_may_have_lost(void **state)
+{
+	(void)state;
+	socket_open(0);
+	accept_socket(0);
+	worker_says(0, WS_TEXT, SLICE_LIT("a"));
+	n_read = n_gone;
+	worker_says(0, WS_CLOSE,
+		    SLICE_LIT("\x0f\xa0"
+			      "bye"));
+	assert_close(2, 4000, "bye");
+	turn();
+	leave(0, EXCHANGE_DONE);
+	engine_tunnel_online(tunnel, n_read);
+	assert_close(3, 4000, "bye");
+	engine_tunnel_online(tunnel, n_gone); /* and that was read */
+	assert_int_equal(n_sent, 4);
+}
+
+static void test_a_close_behind_lost_messages(void **state)
+{
+	(void)state;
+	socket_open(0);
+	accept_socket(0);
+	n_read = n_gone;
+	worker_says(0, WS_TEXT, SLICE_LIT("a"));
+	worker_says(0, WS_CLOSE, SLICE_LIT("\x03\xe8"));
+	turn();
+	leave(0, EXCHANGE_DONE);
+	engine_tunnel_online(tunnel, n_read);
+	assert_close(3, 1011, "runner.message_lost");
+	/* The same while the close still waits for the link. */
+	socket_open(0);
+	accept_socket(1);
+	n_read = n_gone;
+	worker_says(1, WS_TEXT, SLICE_LIT("a"));
+	link_says = ENGINE_TUNNEL_OFFLINE;
+	worker_says(1, WS_CLOSE, SLICE_LIT("\x03\xe8"));
+	turn();
+	leave(1, EXCHANGE_DONE);
+	link_says = 0;
+	engine_tunnel_online(tunnel, n_read);
+	assert_int_equal(n_sent, 7);
+	assert_close(6, 1011, "runner.message_lost#ray1");
+}
+
+static void test_a_rejection_a_break_may_have_lost(void **state)
+{
+	(void)state;
+	outcome = DISPATCH_ABSENT;
+	socket_open(0);
+	assert_close(0, 0, NULL);
+	engine_tunnel_online(tunnel, n_read);
+	assert_close(1, 0, NULL);
+	engine_tunnel_reset(tunnel);
+	engine_tunnel_online(tunnel, n_read); /* as another runner */
+	assert_int_equal(n_sent, 2);
+}
+
+static void test_a_sleeper_a_break_may_have_cut(void **state)
+{
+	(void)state;
+	open_sleeper();
+	n_read = n_gone;
+	worker_says(0, WS_TEXT, SLICE_LIT("a"));
+	engine_tunnel_online(tunnel, n_read);
+	assert_close(2, 1012, "runner.message_lost#ray1");
+	assert_int_equal(n_sent, 3);
 }
 
 int main(void)
@@ -1007,6 +1114,11 @@ int main(void)
 	    TEST(test_refusals),
 	    TEST(test_the_worker_ends),
 	    TEST(test_a_gap_closes),
+	    TEST(test_messages_a_break_may_have_lost),
+	    TEST(test_a_close_a_break_may_have_lost),
+	    TEST(test_a_close_behind_lost_messages),
+	    TEST(test_a_rejection_a_break_may_have_lost),
+	    TEST(test_a_sleeper_a_break_may_have_cut),
 	    TEST(test_a_repeated_open_is_answered_again),
 	    TEST(test_a_slow_link_stops_the_worker),
 	    TEST(test_a_slow_worker_is_closed),
