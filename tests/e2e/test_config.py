@@ -178,11 +178,19 @@ def test_starts_max_is_worked_out(tmp_path):
     assert settings_of(check(tmp_path, {})[1])["starts_max"] == (str(2 * os.cpu_count()), "default")
 
 
-@pytest.mark.parametrize("token", ["plain", "with@at", "with:colon", "a@b@c"])
-def test_token_in_a_url_is_masked_whole(tmp_path, token):
-    code, output, _ = check(tmp_path, {}, "--engine", f"https://space:{token}@engine.example/a@b")
+def test_token_in_a_url_is_masked_whole(tmp_path):
+    code, output, _ = check(tmp_path, {}, "--engine", "https://space:t0k-en@engine.example/a")
     assert code == 0
-    assert settings_of(output)["engine.endpoint"][0] == "https://space:***@engine.example/a@b"
+    assert "t0k-en" not in output
+    assert settings_of(output)["engine.endpoint"][0] == "https://space:***@engine.example/a"
+
+
+@pytest.mark.parametrize("token", ["with@at", "with:colon", "a@b@c"])
+def test_token_that_no_handshake_can_carry_is_refused_unseen(tmp_path, token):
+    code, output, errors = check(tmp_path, {}, "--engine", f"https://space:{token}@engine.example/a@b")
+    assert code == 78
+    assert "engine.endpoint" in errors
+    assert token not in output + errors
 
 
 @pytest.mark.parametrize("settings, args, word", [

@@ -108,7 +108,7 @@ def served(request, tmp_path_factory):
 def logs_of(request):
     """Has the daemon's log shown when a test with a program fails."""
     if "served" in request.fixturenames:
-        request.node.daemons = [request.getfixturevalue("served").daemon]
+        request.node.daemons = [request.getfixturevalue("served").api]
 
 
 def bytes_in_parts(data):
@@ -170,7 +170,7 @@ def test_many_requests(served):
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda number: served.get(f"/hello?x={number}").text, range(200)))
     assert [text.rpartition("=")[2] for text in found] == [str(number) for number in range(200)]
-    assert len(served.daemon.workers()) <= 1
+    assert len(served.api.workers()) <= 1
 
 
 @programs("connection")
@@ -181,7 +181,7 @@ def test_connections_are_kept(served):
 
 @programs("websocket")
 def test_websocket(served):
-    with WsClient(served.daemon.address, served.path("/ws"), protocols=["other", "chat"]) as client:
+    with WsClient(served.api.address, served.path("/ws"), protocols=["other", "chat"]) as client:
         assert client.protocol == "chat"
         for message in ("zażółć 🦊", b"\x00\xff" * 1000, "", "x" * 200_000, bytes(1 << 20)):
             client.send(message)
@@ -192,7 +192,7 @@ def test_websocket(served):
 
 @programs("websocket")
 def test_websocket_closed_by_client(served):
-    with WsClient(served.daemon.address, served.path("/ws"), protocols=["chat"]) as client:
+    with WsClient(served.api.address, served.path("/ws"), protocols=["chat"]) as client:
         client.send("hello")
         assert client.recv() == "hello"
         assert client.close(4002, "enough")[0] == 4002
@@ -205,9 +205,9 @@ def test_sleeps_in_time_and_wakes(served):
     served.sleep()
     served.wait_asleep()
     assert time.monotonic() - before < 6 * SCALE
-    served.daemon.wait_workers(0)
+    served.api.wait_workers(0)
     assert served.get("/hello?x=2").text.endswith("x=2")
-    assert not [record for record in served.daemon.log_records() if "SIGKILL" in str(record)]
+    assert not [record for record in served.api.log_records() if "SIGKILL" in str(record)]
 
 
 @pytest.mark.parametrize("served", ["nginx-fd", "nginx-bind"], indirect=True)
@@ -225,7 +225,7 @@ def test_nginx_stores_and_serves(served):
 @pytest.mark.parametrize("served", ["nginx-fd", "nginx-bind"], indirect=True)
 def test_nginx_leaves_nobody_behind(served):
     """nginx writes its title over its environment, so the general check does not see it."""
-    prefix = served.daemon.config["actors"]["program"]["command"][-1]
+    prefix = served.api.config["actors"]["program"]["command"][-1]
     served.get("/hello?x=1")
     with open(os.path.join(prefix, "nginx.pid"), encoding="ascii") as file:
         master = int(file.read())
