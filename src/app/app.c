@@ -12,6 +12,7 @@
 #include "app/admin.h"
 #include "app/control.h"
 #include "app/detach.h"
+#include "app/exit_when.h"
 #include "app/mode.h"
 #include "app/notify.h"
 #include "app/reload.h"
@@ -50,6 +51,7 @@ struct app {
 	enum phase phase;
 	struct loop_task next_phase;
 	struct loop_task again; /* more actor events than one tick takes */
+	struct exit_when exit_when;
 	struct timer progress, ready_late, status;
 	bool ready_told;
 	int ready_fd; /* of --detach, -1: none */
@@ -113,6 +115,7 @@ static void on_next_phase(void *arg)
 	case PHASE_ADMIN:
 		timer_disarm(&a->progress);
 		timer_disarm(&a->status);
+		exit_when_stop(&a->exit_when);
 		if (a->admin == NULL)
 			go_on(a);
 		else
@@ -372,6 +375,15 @@ static void warn_unused(void)
 	buf_done(&names);
 }
 
+static void on_exit_when(void *arg, int exit_code)
+{
+	struct app *a = CAST(struct app, arg, APP_MAGIC);
+	if (a->phase != PHASE_RUNNING)
+		return;
+	a->exit_code = exit_code;
+	go_on(a);
+}
+
 static int start(struct app *a, struct err *e)
 {
 	int r = open_loop(a, e);
@@ -390,6 +402,7 @@ static int start(struct app *a, struct err *e)
 	if ((r = open_control(a, e)) < 0 || (r = open_admin(a, e)) < 0 || (r = a->mode->ops->serve(a->mode, e)) < 0)
 		return r;
 	warn_unused();
+	exit_when_start(&a->exit_when, a->loop, a->mode, a->c->exit_when, on_exit_when, a);
 	if (!a->ready_told)
 		timer_arm(&a->ready_late, READY_MS);
 	return 0;

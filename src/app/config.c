@@ -482,6 +482,7 @@ static int type_value(struct config *c, enum config_id id, struct err *e)
 	static const char *const levels[] = {"error", "warn", "info", "debug", "trace", NULL};
 	static const char *const formats[] = {"auto", "text", "logfmt", "json", NULL};
 	static const char *const auths[] = {"auto", "none", NULL};
+	static const char *const exits[] = {"never", "idle", "failed", NULL};
 	static const char *const bools[] = {"false", "true", NULL};
 	const struct config_row *row = &config_rows[id];
 	const char *text = config_get(c, id);
@@ -527,6 +528,10 @@ static int type_value(struct config *c, enum config_id id, struct err *e)
 	case CONFIG_TYPE_LOG_LEVEL:
 		rc = config_choice(what, text, levels, &choice, e);
 		c->log_level = (enum log_level)choice;
+		return rc;
+	case CONFIG_TYPE_EXIT_WHEN:
+		rc = config_choice(what, text, exits, &choice, e);
+		c->exit_when = (enum config_exit_when)choice;
 		return rc;
 	case CONFIG_TYPE_LOG_FORMAT:
 		return config_choice(what, text, formats, &choice, e);

@@ -29,6 +29,7 @@ enum config_type {
 	CONFIG_TYPE_DURATION,
 	CONFIG_TYPE_LOG_LEVEL,
 	CONFIG_TYPE_LOG_FORMAT,
+	CONFIG_TYPE_EXIT_WHEN,
 };
 
 enum config_reload {
@@ -53,6 +54,8 @@ struct config_value {
 	char *source; /* "default", "option --listen", "environment RIVET_LISTEN", "FILE:LINE" */
 };
 
+enum config_exit_when { CONFIG_EXIT_NEVER, CONFIG_EXIT_IDLE, CONFIG_EXIT_FAILED };
+
 enum config_mode { CONFIG_RUN, CONFIG_CHECK, CONFIG_HELP, CONFIG_VERSION };
 
 struct config {
@@ -65,6 +68,7 @@ struct config {
 	int64_t drain_timeout_ms;
 	enum log_level log_level;
 	enum log_format log_format; /* auto is resolved */
+	enum config_exit_when exit_when;
 	bool auth_none, engine_limits;
 	uint32_t starts_max, runner_version, total_slots;
 	bool engine_mode; /* engine.endpoint is set; endpoint is what it says */

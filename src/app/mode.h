@@ -76,6 +76,11 @@ struct mode_ops {
 	int (*serve)(struct mode *m, struct err *e);
 	/* NULL: it serves; else what it waits for, static text. */
 	const char *(*why_not)(struct mode *m);
+	/* NULL, or a sentence: an actor that has failed five starts in a row, none followed by a minute of health. It
+	 * stays. */
+	const char *(*failing)(struct mode *m);
+	/* No actor is awake, waits for a start or has one due after a crash. */
+	bool (*idle)(struct mode *m);
 	/* The end of each tick. True when more is left for the next turn. */
 	bool (*tick)(struct mode *m);
 	/* No new work, actors are stopped inside timeout_ms; drained() comes later, once. drain_now: SIGKILL. */

@@ -152,6 +152,16 @@ static const char *on_why_not(struct mode *base)
 	return m->engine == NULL ? "starting" : engine_why_not(m->engine);
 }
 
+static const char *on_failing(struct mode *base)
+{
+	return engine_failing(mode_of(base)->engine);
+}
+
+static bool on_idle(struct mode *base)
+{
+	return engine_idle(mode_of(base)->engine);
+}
+
 static bool on_tick(struct mode *base)
 {
 	struct mode_engine *m = mode_of(base);
@@ -238,6 +248,8 @@ static const struct mode_ops mode_ops = {.name = "engine",
 					 .open = on_open,
 					 .serve = on_serve,
 					 .why_not = on_why_not,
+					 .failing = on_failing,
+					 .idle = on_idle,
 					 .tick = on_tick,
 					 .drain = on_drain,
 					 .drain_now = on_drain_now,

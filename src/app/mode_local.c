@@ -170,6 +170,16 @@ static const char *on_why_not(struct mode *base)
 	return local_draining(m->local) ? "draining" : NULL;
 }
 
+static const char *on_failing(struct mode *base)
+{
+	return local_failing(mode_of(base)->local);
+}
+
+static bool on_idle(struct mode *base)
+{
+	return local_idle(mode_of(base)->local);
+}
+
 static bool on_tick(struct mode *base)
 {
 	struct mode_local *m = mode_of(base);
@@ -269,6 +279,8 @@ static const struct mode_ops mode_ops = {.name = "local",
 					 .open = on_open,
 					 .serve = on_serve,
 					 .why_not = on_why_not,
+					 .failing = on_failing,
+					 .idle = on_idle,
 					 .tick = on_tick,
 					 .drain = on_drain,
 					 .drain_now = on_drain_now,

@@ -58,6 +58,7 @@
 #define LIMIT_SOCKET_PATH_BYTES 107   /* sun_path */
 #define LIMIT_RUNTIME_DIR_BYTES (LIMIT_SOCKET_PATH_BYTES - 27) /* below it: "/w-0123456789abcdef/runtime" */
 
+#define LIMIT_EXIT_IDLE_MS (10 * 1000)         /* exit_when=idle: for the next request of a client that makes several */
 #define LIMIT_LOG_KEPT_BYTES (4 * 1024 * 1024) /* records for rivet-runnerctl logs; touched as they come */
 
 /* Actors. */

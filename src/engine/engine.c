@@ -281,6 +281,16 @@ void engine_reload(struct engine *g, uint32_t starts_max)
 		LOG(WARN, "the engine will not be told the new names of actor types", LOG_STR("reason", e.text));
 }
 
+const char *engine_failing(const struct engine *g)
+{
+	return engine_driver_failing(g->driver);
+}
+
+bool engine_idle(const struct engine *g)
+{
+	return engine_driver_idle(g->driver);
+}
+
 size_t engine_rolling(const struct engine *g)
 {
 	struct actor_table *t = g->driver == NULL ? NULL : engine_driver_table(g->driver);

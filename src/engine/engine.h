@@ -48,6 +48,11 @@ size_t engine_rolling(const struct engine *g);
 /* NULL: registered. Else what it waits for, static text until the next changed(). */
 const char *engine_why_not(const struct engine *g);
 
+/* NULL, or a sentence about an actor that has failed five starts in a row; the first one stays. */
+const char *engine_failing(const struct engine *g);
+/* No actor is awake or waits for its start. */
+bool engine_idle(const struct engine *g);
+
 /* The end of each tick. True when more is left for the next turn. */
 bool engine_tick(struct engine *g);
 

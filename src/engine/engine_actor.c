@@ -496,6 +496,9 @@ static void on_stopped(struct engine_actor *a, const struct actor_report *r)
 	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		random = (uint32_t)clock_mono_us();
 	restart_failed(&a->restart, now_of(a), random);
+	if (a->d->failing == NULL && restart_is_failing(&a->restart))
+		a->d->failing = mem_printf("actor %s (%s) has failed %u starts in a row: %s", a->id, a->name,
+					   (unsigned)a->restart.failures, r->message == NULL ? "" : r->message);
 	mem_free(a->last_failure);
 	mem_free(a->failed_name);
 	a->last_failure = mem_strdup(r->message);

@@ -363,6 +363,11 @@ static size_t active(const struct engine_driver *d)
 	return n;
 }
 
+const char *engine_driver_failing(const struct engine_driver *d)
+{
+	return d->failing;
+}
+
 bool engine_driver_idle(const struct engine_driver *d)
 {
 	if (d->table != NULL && actor_table_count(d->table) > 0)
@@ -489,6 +494,7 @@ static void on_finish(void *arg)
 	timer_disarm(&d->drain);
 	loop_cancel(&d->flush);
 	loop_cancel(&d->finish);
+	mem_free(d->failing);
 	d->magic = 0;
 	mem_free(d);
 	closed(closed_arg);

@@ -37,6 +37,8 @@ void engine_driver_evicted(struct engine_driver *d);
 void engine_driver_drain(struct engine_driver *d, int64_t until_mono_ms);
 /* Not an actor, not an event to be sent, not a command to be acknowledged: those follow the last events by
  * LIMIT_ENGINE_ACK_MS. (The engine never acknowledges events of an actor it has destroyed.) */
+/* NULL, or a sentence about an actor that has failed five starts in a row. */
+const char *engine_driver_failing(const struct engine_driver *d);
 bool engine_driver_idle(const struct engine_driver *d);
 
 /* Types have changed: awake actors of replaced and removed ones are asked to sleep, starts_max at a time. */

@@ -279,6 +279,16 @@ void local_reload(struct local *l, const struct local_options *o)
 	local_alarm_poke(l->alarm, 1); /* alarms that were due while their type was missing */
 }
 
+const char *local_failing(const struct local *l)
+{
+	return local_driver_failing(l->driver);
+}
+
+bool local_idle(const struct local *l)
+{
+	return !local_driver_awake(l->driver);
+}
+
 size_t local_rolling(const struct local *l)
 {
 	return l->driver == NULL ? 0 : local_driver_rolling(l->driver);

@@ -43,6 +43,11 @@ int local_listener_fd(const struct local *l);
 /* The bound address as "127.0.0.1:6420"; the caller's buffer. */
 void local_address(const struct local *l, char ret[80]);
 
+/* NULL, or a sentence about an actor that has failed five starts in a row; the first one stays. */
+const char *local_failing(const struct local *l);
+/* No actor is awake, waits for a start or has one due after a crash. */
+bool local_idle(const struct local *l);
+
 /* The end of each tick: drains actor events, budgets inside. True when more is left to do in the next turn. */
 bool local_tick(struct local *l);
 

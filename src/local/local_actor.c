@@ -645,6 +645,9 @@ static void note_failure(struct local_actor *a, const struct actor_report *r)
 		return;
 	}
 	restart_failed(&a->restart, loop_mono_ms(a->d->l->o.loop), random);
+	if (a->d->failing == NULL && restart_is_failing(&a->restart))
+		a->d->failing = mem_printf("actor %s (%s) has failed %u starts in a row: %s", a->rec.id, a->rec.name,
+					   (unsigned)a->restart.failures, r->message == NULL ? "" : r->message);
 	mem_free(a->rec.error_json);
 	a->rec.error_json = crashed_json(r->message);
 	mem_free(a->last_failure);

@@ -229,6 +229,25 @@ bool local_driver_idle(const struct local_driver *d)
 	return d->by_id.count == 0 && d->jobs == 0;
 }
 
+static void count_awake(struct map_node *node, void *arg)
+{
+	const struct local_actor *a = CONTAINER_OF(node, struct local_actor, by_id);
+	bool sleeps = a->state == LA_ASLEEP || a->state == LA_DESTROYED;
+	*(size_t *)arg += !sleeps || timer_armed(&a->back_off) || !list_empty(&a->waiting);
+}
+
+bool local_driver_awake(const struct local_driver *d)
+{
+	size_t n = 0;
+	map_each((struct map *)(uintptr_t)&d->by_id, count_awake, &n);
+	return n > 0 || d->jobs > 0;
+}
+
+const char *local_driver_failing(const struct local_driver *d)
+{
+	return d->failing;
+}
+
 void local_driver_check_closed(struct local_driver *d)
 {
 	if (d->closing)
@@ -261,6 +280,7 @@ static void on_finish(void *arg)
 	map_done(&d->by_id);
 	map_done(&d->by_key);
 	map_done(&d->finds);
+	mem_free(d->failing);
 	d->magic = 0;
 	mem_free(d);
 	closed(closed_arg);

@@ -18,6 +18,10 @@ bool local_driver_tick(struct local_driver *d);
 /* Types or starts_max have changed: awake actors of replaced and removed types are ended, starts_max at a time. */
 void local_driver_reload(struct local_driver *d);
 /* Actors that are on an old type, or on their way from one. */
+/* NULL, or a sentence about an actor that has failed five starts in a row. */
+const char *local_driver_failing(const struct local_driver *d);
+/* Actors that are awake, wait for a start or have one due after a crash. */
+bool local_driver_awake(const struct local_driver *d);
 size_t local_driver_rolling(const struct local_driver *d);
 
 /* Starts again what ran (policy restart); puts the rest to sleep in its record. */

@@ -59,6 +59,7 @@ struct local_driver {
 	struct map by_id, by_key, finds;
 	size_t n_ringing;
 	size_t n_rolling;
+	char *failing; /* the first actor that failed five starts in a row, as a sentence; or NULL */
 	unsigned jobs; /* look-ups, creates and saves under way */
 	bool draining;
 	int64_t drain_until_mono_ms;
