@@ -125,9 +125,9 @@ class Session:
         self.send(BINARY, b"\xa5" * int(rest))
 
     def do_deaf(self, rest):
-        """Reads nothing for a while."""
+        """Reads nothing: for some seconds, or until a file is there."""
         self.note("ws-deaf")
-        time.sleep(float(rest))
+        wait_out(rest)
 
     def do_badframe(self, _rest):
         self.wfile.write(b"\xff\xff\xff\xff")
@@ -143,3 +143,12 @@ def unmask(payload, mask):
     repeated = (mask * (len(payload) // 4 + 1))[:len(payload)]
     whole = int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")
     return whole.to_bytes(len(payload), "big")
+
+
+def wait_out(said):
+    """Seconds, or the path of a file that is waited for."""
+    if not said.startswith("/"):
+        time.sleep(float(said))
+        return
+    while not os.path.exists(said):
+        time.sleep(0.02)
