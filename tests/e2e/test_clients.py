@@ -23,9 +23,10 @@ pytestmark = pytest.mark.deadline(300)
 class Client:
     """One version of the client beside one daemon."""
 
-    def __init__(self, version, daemon):
+    def __init__(self, version, daemon, env=None):
         self.version = version
         self.daemon = daemon
+        self.env = env or {}
 
     def run(self, subject, token=None):
         """What the script of a subject found out."""
@@ -34,7 +35,7 @@ class Client:
                  os.path.join(modules, "rivetkit-" + self.version.replace(".", "-")), self.daemon.url, subject]
         # Nothing but the client: no engine of its own, no helper service.
         env = {"PATH": os.environ["PATH"], "HOME": self.daemon.tmp, "RIVET_RUN_SERVICES": "0", "RIVET_RUN_ENGINE": "0",
-               "RIVETKIT_ENGINE_SPAWN": "never", "RIVET_LOG_LEVEL": "silent", "LOG_LEVEL": "silent"}
+               "RIVETKIT_ENGINE_SPAWN": "never", "RIVET_LOG_LEVEL": "silent", "LOG_LEVEL": "silent", **self.env}
         done = subprocess.run([*words, token] if token else words, env=env, capture_output=True, text=True,
                               timeout=55 * SCALE, check=False)
         assert done.returncode == 0, f"{subject}: {done.stderr}"

@@ -1,4 +1,8 @@
+import { execFileSync } from "node:child_process";
 import { until } from "./tools.mjs";
+
+// A program that puts an actor to sleep, where the server's API cannot.
+const sleeper = process.env.SLEEPER ? JSON.parse(process.env.SLEEPER) : null;
 
 export default async function (client, { endpoint }) {
   const actor = client.demo.getOrCreate(["wake"]);
@@ -6,6 +10,7 @@ export default async function (client, { endpoint }) {
   const before = await actor.who();
 
   function sleep() {
+    if (sleeper) return execFileSync(sleeper[0], [...sleeper.slice(1), before.id], { stdio: "ignore" });
     return fetch(`${endpoint}/actors/${before.id}/sleep?namespace=default`, {
       method: "POST", headers: { "content-type": "application/json" }, body: "{}",
     });
