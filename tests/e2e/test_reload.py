@@ -225,6 +225,31 @@ def test_a_second_reload_while_the_first_rolls_over(site):
     assert {version_of(one) for one in actors} == {"4"}
 
 
+def test_a_command_that_does_not_start_holds_nobody_up(site):
+    daemon = site.start({"probe": site.type()}, {"starts_max": 1})
+    actors = [daemon.create("probe", f"k{i}") for i in range(3)]
+    for one in actors:
+        one.wait_running()
+    site.reload({"probe": site.type("2", environment={"PROBE_START_STATUS": "500"})}, starts_max=1)
+    site.rolled()
+    assert {one.get("/pid").json()["code"] for one in actors} == {"start_failed"}
+    site.reload({"probe": site.type("3")}, starts_max=1)
+    for one in actors:
+        wait_for(lambda one=one: one.get("/pid").status_code == 200, 30, "an answer after the back-off")
+        assert version_of(one) == "3"
+
+
+def test_what_ran_of_a_removed_type_runs_again_with_the_daemon(site):
+    daemon = site.start({"probe": site.type(), "gone": site.type()})
+    made = daemon.create("gone", "k", crash_policy="restart")
+    made.wait_running()
+    site.reload({"probe": site.type()})
+    site.rolled()
+    daemon.restart({"actors": {"gone": site.type("2")}})
+    site.trace.wait("start", 2)
+    assert version_of(made) == "2"
+
+
 def test_removed_types_stop_and_come_back(site):
     daemon = site.start({"probe": site.type(), "gone": site.type()})
     made = daemon.create("gone", "k")

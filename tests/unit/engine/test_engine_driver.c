@@ -227,6 +227,7 @@ static void test_reload_asks_for_sleep(void **state)
 {
 	(void)state;
 	struct place *a = run(A, 1), *b = run(B, 1);
+	const struct actor_type *old = a->type;
 	reload(world_type.name);
 	assert_int_equal(lnk->n_announced, 1);
 	assert_int_equal(count(A, 1, RUNNER_EVENT_SLEEP) + count(B, 1, RUNNER_EVENT_SLEEP), 1);
@@ -240,7 +241,7 @@ static void test_reload_asks_for_sleep(void **state)
 	assert_int_equal(count(B, 1, RUNNER_EVENT_SLEEP), 1);
 	struct place *again = run(A, 2);
 	assert_ptr_equal(again->type, actor_types_at(world_types, 0));
-	assert_ptr_not_equal(again->type, a->type);
+	assert_ptr_not_equal(again->type, old);
 	reload(NULL);
 	add_stop(B, 1, 1);
 	command();
