@@ -195,6 +195,7 @@ lint: deps-lint
 lint-text:
 	$(call say,LINT,layers and format)
 	$(Q)tests/lint/layers
+	$(Q)tests/lint/log-lines
 	$(Q)clang-format --dry-run -Werror $(C_FILES)
 
 lint-cppcheck:
