@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -50,7 +51,10 @@ void ws_peer_done(struct ws_peer *p)
 
 static bool try_accept(struct ws_peer *p)
 {
+	int on = 1;
 	p->fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (p->fd >= 0) /* what was sent is on its way when the connection is dropped */
+		CHECK(setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0);
 	return p->fd >= 0;
 }
 

@@ -244,6 +244,32 @@ static void test_a_close_frame_is_read_before_the_reset_behind_it(void **state)
 	user_done(&u);
 }
 
+/* Behind messages that wait to be read, while much of ours waits to be written. */
+static void close_behind_data(struct user *u)
+{
+	static uint8_t many[1024 * 1024];
+	u->quiet = u->peer.quiet = true;
+	while (ws_client_send(u->client, WS_BINARY, slice_of(many, sizeof(many))) == 0)
+		;
+	io_loop_settle(u->loop); /* what the kernel takes is on its way, the rest is queued */
+	assert_true(ws_client_queued(u->client) > 0);
+	ws_peer_say(&u->peer, WS_BINARY, slice_of(many, 24 * 1024));
+	ws_peer_close(&u->peer, 1011, "ws.going_away#abc");
+	ws_peer_drop(&u->peer, true);
+	wait_end(u, WS_CLIENT_CLOSED, "ws.going_away#abc");
+	assert_int_equal(u->message_bytes, 24 * 1024);
+}
+
+static void test_a_close_frame_behind_data_is_read_before_the_reset(void **state)
+{
+	(void)state;
+	struct user u;
+	user_init(&u, NULL);
+	user_connect(&u);
+	close_behind_data(&u);
+	user_done(&u);
+}
+
 static void test_our_close_waits_for_the_peer_s(void **state)
 {
 	(void)state;
@@ -657,6 +683,16 @@ static void test_tls_messages_pass_both_ways(void **state)
 	}
 }
 
+static void test_tls_a_close_frame_is_read_before_the_reset(void **state)
+{
+	(void)state;
+	struct secure s;
+	secure_init(&s, "IP:127.0.0.1", -HOUR, HOUR, &ca);
+	user_connect(&s.u);
+	close_behind_data(&s.u);
+	secure_done(&s);
+}
+
 static void refuse_certificate(const char *names, long from_s, long to_s, const struct tls_ca *trusted,
 			       const char *text)
 {
@@ -791,6 +827,8 @@ int main(void)
 	    cmocka_unit_test(test_frames_of_one_turn_leave_in_one_write),
 	    cmocka_unit_test(test_the_peer_s_close_frame_is_told_and_answered),
 	    cmocka_unit_test(test_a_close_frame_is_read_before_the_reset_behind_it),
+	    cmocka_unit_test(test_a_close_frame_behind_data_is_read_before_the_reset),
+	    cmocka_unit_test(test_tls_a_close_frame_is_read_before_the_reset),
 	    cmocka_unit_test(test_our_close_waits_for_the_peer_s),
 	    cmocka_unit_test(test_a_peer_that_does_not_answer_our_close),
 	    cmocka_unit_test(test_a_lost_connection),
