@@ -126,6 +126,7 @@
 #define LIMIT_LINK_STEADY_MS 5000               /* online for less is not a success for the back-off */
 #define LIMIT_LINK_STOPPING_MS 5000             /* it lets go of a runner 15 s after the last announcement */
 #define LIMIT_LINK_RESYNC_MS 60000              /* what is under way is lost when connecting afresh */
+#define LIMIT_LINK_RESYNC_WAIT_MS 1000          /* before that, for the engine to read what it was sent */
 #define LIMIT_LINK_LOST_MARGIN_MS 1500          /* before the engine may start our actors elsewhere */
 #define LIMIT_LINK_LOST_SOON_MS 3000            /* before that, for the workers to save what they must */
 #define LIMIT_LINK_WINDOW 1000                  /* messages the engine is behind; its pong waits for them, 1 ms each */

@@ -151,6 +151,7 @@ static void end_for_good(struct engine_link *l, bool was_online)
 	engine_link_drop(l);
 	timer_disarm(&l->wait);
 	timer_disarm(&l->stopping);
+	timer_disarm(&l->settle);
 	engine_lost_disarm(l);
 	if (was_online)
 		l->events->offline(l->arg);
@@ -200,6 +201,8 @@ static void hello(struct engine_link *l)
 /* From now on OFFLINE; l->wait is armed by who knows for how long. */
 static void down(struct engine_link *l, bool was_online)
 {
+	l->resync_asked = false; /* it comes to the same */
+	timer_disarm(&l->settle);
 	engine_link_drop(l);
 	engine_lost_offline(l);
 	if (was_online)
@@ -324,18 +327,34 @@ static void on_task(void *arg)
 		l->stop_asked = false;
 		engine_link_step(l, LINK_STOPPING);
 	}
-	if (l->resync_asked) {
-		l->resync_asked = false;
-		engine_link_step(l, LINK_RESYNC);
-	}
+	if (l->resync_asked)
+		engine_link_settle(l);
 	if (l->finish_asked) {
 		l->finish_asked = false;
 		engine_link_step(l, LINK_FINISH);
 	}
 }
 
+void engine_link_settle(struct engine_link *l)
+{
+	if (l->state == LINK_ONLINE && l->window.sent != l->window.read &&
+	    loop_mono_ms(l->loop) < l->settle.due_mono_ms) {
+		engine_link_on_mark(l);
+		return;
+	}
+	l->resync_asked = false;
+	timer_disarm(&l->settle);
+	engine_link_step(l, LINK_RESYNC);
+}
+
+static void on_settle(void *arg)
+{
+	engine_link_settle(CAST(struct engine_link, arg, ENGINE_LINK_MAGIC));
+}
+
 void engine_link_init(struct engine_link *l)
 {
+	timer_init(&l->settle, l->loop, on_settle, l);
 	timer_init(&l->wait, l->loop, on_wait, l);
 	timer_init(&l->stopping, l->loop, on_stopping, l);
 	timer_init(&l->mark, l->loop, engine_link_on_mark, l);
@@ -371,6 +390,7 @@ bool engine_link_resync(struct engine_link *l)
 		return false;
 	l->resync_mono_ms = now;
 	l->resync_asked = true;
+	timer_arm(&l->settle, LIMIT_LINK_RESYNC_WAIT_MS);
 	loop_post(l->loop, &l->task);
 	return true;
 }
@@ -406,6 +426,7 @@ void engine_link_close(struct engine_link *l)
 	engine_link_drop(l);
 	timer_disarm(&l->wait);
 	timer_disarm(&l->stopping);
+	timer_disarm(&l->settle);
 	engine_lost_disarm(l);
 	if (l->n_sockets == 0)
 		loop_post(l->loop, &l->task);

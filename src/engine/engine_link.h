@@ -102,7 +102,8 @@ void engine_link_stopping(struct engine_link *l);
 /* Says good-bye: behind what was sent, close 1000. finished() follows. Idempotent. */
 void engine_link_finish(struct engine_link *l);
 
-/* Connects afresh, once, to be told commands that were lost inside the engine (section 10, number 2). At most every
+/* Connects afresh, once, to be told commands that were lost inside the engine (section 10, number 2): when it has read
+ * what it was sent, so that little is lost; traffic waits meanwhile. At most every
  * LIMIT_LINK_RESYNC_MS: false when that is too soon or there is nothing to do afresh. */
 bool engine_link_resync(struct engine_link *l);
 

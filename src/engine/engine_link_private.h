@@ -83,6 +83,7 @@ struct engine_link {
 	/* What is told outside of the owner's calls. */
 	struct loop_task task;
 	bool stop_asked, resync_asked, finish_asked;
+	struct timer settle; /* before it connects afresh */
 	/* What the log has. */
 	char *said[ENGINE_LINK_SAID];
 	size_t n_said;
@@ -97,6 +98,8 @@ void engine_link_step(struct engine_link *l, enum engine_link_event ev);
 
 /* Timers and tasks; nothing is armed. */
 void engine_link_init(struct engine_link *l);
+/* Connecting afresh was asked for: does so when the engine has read what it was sent, or the time for that is over. */
+void engine_link_settle(struct engine_link *l);
 /* The engine is alive: a ping, or its welcome. */
 void engine_link_heard(struct engine_link *l);
 /* Of the socket. */

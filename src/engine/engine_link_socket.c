@@ -52,7 +52,8 @@ static bool has_room(const struct engine_link *l, enum engine_link_class class)
 	size_t queued = ws_client_queued(l->ws);
 	if (class == ENGINE_LINK_CONTROL)
 		return queued <= LIMIT_LINK_CONTROL_BYTES;
-	return queued <= LIMIT_STREAM_QUEUE_HIGH && engine_window_open(&l->window, loop_mono_ms(l->loop));
+	return !l->resync_asked && queued <= LIMIT_STREAM_QUEUE_HIGH &&
+	       engine_window_open(&l->window, loop_mono_ms(l->loop));
 }
 
 /* Whether the engine would close the connection over it (section 1.7). Looks inside only where it is large. */
@@ -204,7 +205,10 @@ static void on_pong(void *arg, struct slice payload)
 	struct engine_link *l = CAST(struct engine_link, arg, ENGINE_LINK_MAGIC);
 	engine_window_answered(&l->window, payload);
 	engine_link_keep_read(l);
-	room_if_any(l);
+	if (l->resync_asked)
+		engine_link_settle(l);
+	else
+		room_if_any(l);
 }
 
 static void on_drained(void *arg)

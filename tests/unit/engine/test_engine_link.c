@@ -877,6 +877,34 @@ static void test_resync_connects_afresh_once(void **state)
 	world_done(&w);
 }
 
+static void test_resync_lets_the_engine_read_first(void **state)
+{
+	(void)state;
+	struct world w;
+	world_online(&w);
+	for (int in_time = 1; in_time >= 0; in_time--) {
+		w.engine.pongless = !in_time;
+		assert_int_equal(send_events(&w), 0);
+		w.inside = true;
+		assert_true(engine_link_resync(w.link));
+		w.inside = false;
+		io_loop_settle(w.loop);
+		assert_false(traced(&w, "offline;"));
+		assert_int_equal(send_traffic(&w, 5), ENGINE_LINK_FULL);
+		if (in_time)
+			IO_UNTIL(w.loop, (ws_peer_read(&w.engine), traced(&w, "offline;")));
+		else
+			pass(&w, LIMIT_LINK_RESYNC_WAIT_MS);
+		w.engine.pongless = false;
+		world_again(&w, "offline;online same;");
+		for (int i = 0; i < 9; i++) {
+			pass(&w, 8000);
+			engine_beat(&w, 8000 * i);
+		}
+	}
+	world_done(&w);
+}
+
 /* ---- sending ---- */
 
 static void send_answer(struct world *w, uint16_t status, size_t n)
@@ -1065,6 +1093,7 @@ int main(void)
 	    cmocka_unit_test(test_stopping_without_an_engine),
 	    cmocka_unit_test(test_closing_from_inside_any_event),
 	    cmocka_unit_test(test_resync_connects_afresh_once),
+	    cmocka_unit_test(test_resync_lets_the_engine_read_first),
 	    cmocka_unit_test(test_answers_that_may_be_lost_are_sent_again),
 	    cmocka_unit_test(test_answers_of_another_runner_are_not),
 	    cmocka_unit_test(test_an_engine_that_is_behind_shuts_the_window),
