@@ -185,6 +185,16 @@ static void on_absent(void *arg, const char *actor_id)
 		    LOG_STR("actor_id", actor_id));
 }
 
+void engine_disowned(struct engine *g, const char *actor_id)
+{
+	if (g->state != ENGINE_SERVING || g->link == NULL || !engine_driver_runs(g->driver, actor_id))
+		return;
+	if (engine_link_resync(g->link))
+		LOG(WARN,
+		    "the engine refuses the state of an actor that it did not tell to stop; asking the engine again",
+		    LOG_STR("actor_id", actor_id));
+}
+
 static void on_tunnel_gone(void *arg, uint64_t *ret_sent, uint64_t *ret_read)
 {
 	struct engine *g = engine_of(arg);

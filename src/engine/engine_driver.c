@@ -19,6 +19,7 @@
 #define EVENTS_PER_FRAME 256
 #define ACKS_PER_FRAME 256
 #define FRAME_MAX ((size_t)1024 * 1024)
+#define MOMENT_MS 20000   /* the engine repeats what was given back for so long */
 #define EVENT_TRIES_MAX 2 /* the last event of an incarnation is mostly not acknowledged at all */
 
 static struct engine_driver *driver_of(void *arg)
@@ -379,7 +380,14 @@ bool engine_driver_idle(const struct engine_driver *d)
 
 bool engine_driver_knows(const struct engine_driver *d, const char *actor_id)
 {
-	return engine_actor_find(d, slice_str(actor_id)) != NULL;
+	const struct engine_actor *a = engine_actor_find(d, slice_str(actor_id));
+	return a != NULL && (engine_actor_active(a) || now_of(d) - a->ended_mono_ms < MOMENT_MS);
+}
+
+bool engine_driver_runs(const struct engine_driver *d, const char *actor_id)
+{
+	const struct engine_actor *a = engine_actor_find(d, slice_str(actor_id));
+	return a != NULL && a->state == EA_LIVE && !a->stop_commanded && !a->silent;
 }
 
 /* ---- life ---- */

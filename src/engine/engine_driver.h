@@ -44,8 +44,10 @@ bool engine_driver_idle(const struct engine_driver *d);
 /* Types have changed: awake actors of replaced and removed ones are asked to sleep, starts_max at a time. */
 void engine_driver_reload(struct engine_driver *d);
 
-/* Whether the engine has named this actor, not long ago. */
+/* Whether traffic for this actor is no surprise: it runs, or it ended a moment ago. */
 bool engine_driver_knows(const struct engine_driver *d, const char *actor_id);
+/* Whether it runs here for all that the engine has said. */
+bool engine_driver_runs(const struct engine_driver *d, const char *actor_id);
 
 /* The type with this name, or NULL; and a sentence for one that is not there (the caller frees). */
 const struct actor_type *engine_driver_type(const struct engine_driver *d, struct slice name);

@@ -59,9 +59,9 @@ struct engine_kv *engine_kv_new(struct engine *g)
 	return kv;
 }
 
-struct loop *engine_kv_loop(const struct engine_kv *kv)
+struct engine *engine_kv_engine(const struct engine_kv *kv)
 {
-	return kv->g->o.loop;
+	return kv->g;
 }
 
 static void post(struct engine_kv *kv)

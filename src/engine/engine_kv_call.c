@@ -84,6 +84,7 @@ static void answer_refused(struct call *c, struct slice words)
 	MEM_AUTO char *text = NULL;
 	if (words.n > 0 && (says(words, "does not belong") || says(words, "does not exist"))) {
 		c->call->message = "the engine has given this actor to another incarnation, or destroyed it";
+		engine_disowned(engine_kv_engine(c->kv), c->actor_id);
 		answer(c, RUNTIME_STALE);
 		return;
 	}

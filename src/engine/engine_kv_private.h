@@ -3,4 +3,4 @@
 
 #include "engine/engine_private.h"
 
-struct loop *engine_kv_loop(const struct engine_kv *kv);
+struct engine *engine_kv_engine(const struct engine_kv *kv);

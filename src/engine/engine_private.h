@@ -38,3 +38,6 @@ struct engine {
 	void *closed_arg;
 	struct loop_task close_step;
 };
+
+/* The engine says that the actor is not this runner's. If it was not told to stop, the command was lost on the way. */
+void engine_disowned(struct engine *g, const char *actor_id);

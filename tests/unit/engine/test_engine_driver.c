@@ -585,6 +585,26 @@ static void test_unknown_traffic_asks_again(void **state)
 	turn();
 	say(&m); /* it was here a moment ago: the engine knows by now */
 	assert_int_equal(lnk->n_resync, 1);
+	pass(60000);
+	say(&m); /* it was woken, and its start was lost */
+	assert_int_equal(lnk->n_resync, 2);
+}
+
+/* A stop that was lost shows when the actor uses its state. */
+static void test_refused_state_asks_again(void **state)
+{
+	(void)state;
+	struct place *pl = run(A, 1);
+	static struct runtime_kv_pair pair = {.key = {.p = (const uint8_t *)"k", .n = 1}};
+	for (int stopped = 0; stopped < 2; stopped++) {
+		world_runtime(pl, (struct runtime_call){.kind = RUNTIME_KV_GET, .pairs = &pair, .n_pairs = 1});
+		turn();
+		answer_kv(lnk->n_kv - 1, RUNNER_KV_ANSWER_ERROR, NULL, "actor does not exist");
+		assert_int_equal(world_outcome, RUNTIME_STALE);
+		assert_int_equal(lnk->n_resync, 1); /* not when it is being stopped anyway */
+		add_stop(A, 1, 1);
+		command();
+	}
 }
 
 /* ---- for an operator ---- */
@@ -732,6 +752,7 @@ int main(void)
 	    TEST(test_evicted),
 	    TEST(test_evicted_has_an_end),
 	    TEST(test_unknown_traffic_asks_again),
+	    TEST(test_refused_state_asks_again),
 	    TEST(test_view),
 	    TEST(test_wish),
 	    TEST(test_drain),
