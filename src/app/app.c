@@ -10,6 +10,7 @@
 #include "app/app.h"
 
 #include "app/admin.h"
+#include "app/config_limits.h"
 #include "app/control.h"
 #include "app/detach.h"
 #include "app/exit_when.h"
@@ -458,6 +459,7 @@ int app_run(struct config *c, int argc, char *const *argv, int ready_fd, struct 
 {
 	struct app a = {
 	    .magic = APP_MAGIC, .c = c, .argc = argc, .argv = argv, .log = {.fd = -1}, .ready_fd = ready_fd};
+	int limits = config_limits_need(c, c->types, e);
 	a.types = actor_types_new(TAKE(c->types));
 	(void)mallopt(M_ARENA_MAX, 2); /* memory freed on one thread serves the other */
 	notify_begin();
@@ -470,6 +472,8 @@ int app_run(struct config *c, int argc, char *const *argv, int ready_fd, struct 
 	int r = open_log(&a, e);
 	if (r == 0)
 		log_warnings(c);
+	if (r == 0)
+		r = limits;
 	if (r == 0)
 		r = guardian_start(&a.guardian, e);
 	if (r == 0)

@@ -367,11 +367,7 @@ static int read_limit(struct reading *r, const char *what, const char *key, cons
 					    "memory",     "cpu"};
 	uint64_t v = 0;
 	if (strcmp(key, "memory") == 0 || strcmp(key, "cpu") == 0)
-		return err_set(e, EINVAL, EXIT_CODE_CONFIG,
-			       "%s: needs a delegated cgroup v2 with its memory and cpu controllers, which this "
-			       "version cannot use; use "
-			       "address_space or cpu_time, or limit the whole service",
-			       what);
+		return config_sandbox_read(&r->type->sandbox, key, what, value, e);
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		if (strcmp(known[i].key, key) != 0)
 			continue;
@@ -438,7 +434,9 @@ static const struct actor_row rows[] = {
     {"request_timeout", read_request_timeout, "5min", "to the first byte of an answer, then 504"},
     {"requests_max", read_requests_max, "0",
      "requests in flight for one actor; 0: no limit; more wait in a queue of 1000"},
-    {"limits", read_limits, "{}", "open_files, processes, address_space, core, cpu_time"},
+    {"limits", read_limits, "{}",
+     "open_files, processes, address_space, core, cpu_time; with a delegated cgroup v2 also memory (a size) and cpu "
+     "(processors, such as 0.5 or 2)"},
     {"umask", read_sandbox, "0022", "mode bits that files a worker makes do not get, as octal digits in quotes"},
     {"nice", read_sandbox, "the daemon's", "scheduling priority, -20 to 19; below the daemon's own takes CAP_SYS_NICE"},
     {"oom_score_adj", read_sandbox, "the daemon's",

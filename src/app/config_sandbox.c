@@ -2,11 +2,16 @@
 #include "app/config_sandbox.h"
 
 #include "app/config_value.h"
+#include "supervise/cgroup.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MEMORY_MIN (1024 * 1024)
+#define CPU_MIN 0.01 /* the kernel's least: a millisecond in each 100 */
+#define CPU_MAX 4096
 
 static int want(const char *what, const char *form, struct err *e)
 {
@@ -106,12 +111,42 @@ static int read_read_only_paths(struct sandbox *s, const char *what, const json_
 	return 0;
 }
 
+static int check_possible(const char *what, unsigned controller, struct err *e)
+{
+	struct err why = {0};
+	int r = cgroup_possible(controller, &why);
+	return r == 0 ? 0 : err_set(e, -r, EXIT_CODE_CONFIG, "%s: %s", what, why.text);
+}
+
+static int read_memory(struct sandbox *s, const char *what, const json_t *value, struct err *e)
+{
+	MEM_AUTO char *text = json_is_integer(value) ? mem_printf("%lld", (long long)json_integer_value(value))
+						     : mem_strdup(json_string_value(value));
+	if (text == NULL)
+		return want(what, "a size, such as \"256M\"", e);
+	int r = config_size(what, text, &s->memory_max, e);
+	if (r == 0 && s->memory_max < MEMORY_MIN)
+		return want(what, "at least 1M", e);
+	return r < 0 ? r : check_possible(what, CGROUP_MEMORY, e);
+}
+
+static int read_cpu(struct sandbox *s, const char *what, const json_t *value, struct err *e)
+{
+	double cpus = json_number_value(value);
+	if (!json_is_number(value) || cpus < CPU_MIN || cpus > CPU_MAX)
+		return want(what, "processors, as a number from 0.01 to 4096", e);
+	s->cpu_milli = (uint32_t)(cpus * 1000 + 0.5);
+	return check_possible(what, CGROUP_CPU, e);
+}
+
 int config_sandbox_read(struct sandbox *s, const char *key, const char *what, const json_t *value, struct err *e)
 {
 	static const struct {
 		const char *key;
 		int (*read)(struct sandbox *s, const char *what, const json_t *value, struct err *e);
-	} rows[] = {{"umask", read_umask},
+	} rows[] = {{"memory", read_memory},
+		    {"cpu", read_cpu},
+		    {"umask", read_umask},
 		    {"nice", read_nice},
 		    {"oom_score_adj", read_oom_score_adj},
 		    {"no_new_privs", read_no_new_privs},

@@ -5,8 +5,8 @@
 
 #include <jansson.h>
 
-/* Reads the setting `key` (umask, nice, oom_score_adj, no_new_privs, private_tmp, read_only_paths). 0 or -EINVAL with
- * "WHAT: ..." and exit code 78, also for what this daemon may not do. */
+/* Reads the setting `key` (memory and cpu of `limits`, umask, nice, oom_score_adj, no_new_privs, private_tmp,
+ * read_only_paths). 0 or -EINVAL with "WHAT: ..." and exit code 78, also for what this daemon may not do. */
 int config_sandbox_read(struct sandbox *s, const char *key, const char *what, const json_t *value, struct err *e);
 
 /* The defaults. */

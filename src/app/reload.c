@@ -6,6 +6,7 @@
  * cannot fail. */
 #include "app/reload.h"
 
+#include "app/config_limits.h"
 #include "app/config_reload.h"
 #include "codec/json_field.h"
 
@@ -67,6 +68,8 @@ static int judge(const struct reload *r, const struct config *next, struct log_t
 			     "actors of %d replaced types are still awake from earlier reloads; wait until "
 			     "rivet-runnerctl status shows fewer, or restart the daemon",
 			     LIMIT_ACTOR_TYPES_OLD);
+	if (rc == 0)
+		rc = config_limits_need(next, next->types, e);
 	if (rc == 0)
 		rc = log_target_open(next, ret_log, e);
 	return rc;

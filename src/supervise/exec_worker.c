@@ -187,6 +187,8 @@ IN_CHILD static void arrange_mounts(struct exec_worker *w)
 IN_CHILD static void enter_sandbox(struct exec_worker *w)
 {
 	const struct sandbox *b = w->spec->sandbox;
+	if (w->cgroup_fd >= 0) /* "0" is the writer */
+		TRY(w, EXEC_STEP_CGROUP, syscall(SYS_write, w->cgroup_fd, "0", 1));
 	set_priorities(w);
 	syscall(SYS_umask, SANDBOX_UMASK);
 	if (w->mounts)

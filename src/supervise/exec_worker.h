@@ -11,6 +11,7 @@ enum exec_step {
 	EXEC_STEP_CLONE, /* there was no child */
 	EXEC_STEP_GROUP,
 	EXEC_STEP_FDS,
+	EXEC_STEP_CGROUP,
 	EXEC_STEP_OOM_SCORE,
 	EXEC_STEP_NICE,
 	EXEC_STEP_NAMESPACE,
@@ -44,6 +45,7 @@ struct exec_worker {
 	bool var_tmp;          /* /var/tmp is a directory of its own */
 	char *own_dir;         /* writable, with mounts; NULL: none */
 	int ruleset_fd;        /* the sandbox's paths by Landlock; -1: none */
+	int cgroup_fd;         /* cgroup.procs of its control group; -1: none */
 	char oom_score_adj[8]; /* digits; "": as it is */
 	/* out */
 	enum exec_step step; /* EXEC_STEP_NONE: the program runs */

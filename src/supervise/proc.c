@@ -14,6 +14,7 @@
  * event comes of either. */
 #include "supervise/proc.h"
 
+#include "supervise/cgroup.h"
 #include "supervise/exec_worker.h"
 #include "supervise/output.h"
 #include "supervise/program_path.h"
@@ -55,6 +56,7 @@ struct proc {
 	struct timer timer; /* the ladder, then giving up the output */
 	int64_t kill_mono_ms;
 	struct proc_exit how;
+	struct cgroup_group group;
 };
 
 static uint64_t first_n_files[2];
@@ -72,6 +74,7 @@ void proc_remember_limits(void)
 static void free_proc(struct proc *p)
 {
 	timer_disarm(&p->timer);
+	cgroup_group_remove(&p->group);
 	p->magic = 0;
 	mem_free(p);
 }
@@ -140,11 +143,13 @@ static void reap(struct proc *p)
 {
 	siginfo_t info;
 	kill(-p->child.pid, SIGKILL);
+	cgroup_group_kill(&p->group);
 	guardian_remove(p->guardian, p->child.pid);
 	reaper_reap(&p->child, &info);
 	p->how.code = info.si_code == CLD_EXITED ? info.si_status : -1;
 	p->how.signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	p->how.core = info.si_code == CLD_DUMPED;
+	p->how.oom = cgroup_group_oom(&p->group);
 }
 
 static void on_exit_seen(void *arg)
@@ -231,6 +236,8 @@ static int explain_sandbox(const struct exec_worker *w, struct err *e)
 	const struct sandbox *b = w->spec->sandbox;
 	const char *why = strerror(w->why);
 	switch ((int)w->step) {
+	case EXEC_STEP_CGROUP:
+		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot put %s into its control group: %s", w->path, why);
 	case EXEC_STEP_OOM_SCORE:
 		return err_set(e, w->why, EXIT_CODE_FAILED, "cannot set oom_score_adj %s of %s: %s", w->oom_score_adj,
 			       w->path, why);
@@ -259,6 +266,7 @@ static int explain(const struct exec_worker *w, struct err *e)
 	const char *why = strerror(w->why);
 	const char *as_root = w->why == EPERM ? "; only root may start workers as another user" : "";
 	switch (w->step) {
+	case EXEC_STEP_CGROUP:
 	case EXEC_STEP_OOM_SCORE:
 	case EXEC_STEP_NICE:
 	case EXEC_STEP_NAMESPACE:
@@ -372,7 +380,7 @@ static int prepare_sandbox(const struct proc_spec *spec, struct exec_worker *w, 
 
 /* The process up to its program. */
 static int run(const struct proc_spec *spec, struct guardian *g, const char *path, const struct pipes *pipes,
-	       struct reaper_child *child, int *ret_pidfd, struct err *e)
+	       struct cgroup_group *group, struct reaper_child *child, int *ret_pidfd, struct err *e)
 {
 	char listen_pid[32] = "LISTEN_PID=";
 	bool has_listen_pid;
@@ -388,13 +396,22 @@ static int run(const struct proc_spec *spec, struct guardian *g, const char *pat
 	    .guardian_fd = guardian_fd(g),
 	    .n_files = first_n_files[1] == 0 ? NULL : first_n_files,
 	    .ruleset_fd = -1,
+	    .cgroup_fd = -1,
 	};
-	int r = prepare_sandbox(spec, &w, &own_dir, e);
+	const struct sandbox *b = spec->sandbox;
+	bool limited = b != NULL && (b->memory_max > 0 || b->cpu_milli > 0);
+	int r = limited ? cgroup_group_make(group, b->memory_max, b->cpu_milli, e) : 0;
+	if (r == 0)
+		r = prepare_sandbox(spec, &w, &own_dir, e);
 	if (r < 0)
 		return r;
+	if (limited)
+		w.cgroup_fd = group->procs_fd;
 	if (w.mounts)
 		w.here = getcwd(here, sizeof(here));
 	pid_t pid = exec_worker(&w, ret_pidfd);
+	if (limited)
+		cgroup_group_started(group);
 	if (w.ruleset_fd >= 0)
 		close(w.ruleset_fd);
 	if (pid < 0)
@@ -439,7 +456,7 @@ int proc_spawn(struct loop *l, struct guardian *g, const struct proc_spec *spec,
 	struct proc *p = mem_zalloc(sizeof(*p));
 	*p = (struct proc){.magic = PROC_MAGIC, .loop = l, .guardian = g, .events = events, .arg = arg};
 	timer_init(&p->timer, l, on_grace_over, p);
-	r = run(spec, g, path, &pipes, &p->child, &p->pidfd, e);
+	r = run(spec, g, path, &pipes, &p->group, &p->child, &p->pidfd, e);
 	close_pipes(&pipes, r < 0);
 	if (r < 0) {
 		free_proc(p);
@@ -471,10 +488,12 @@ struct slice proc_stderr_tail(const struct proc *p)
 void proc_exit_text(const struct proc_exit *how, char ret[80])
 {
 	if (how->signal == 0) {
-		snprintf(ret, 80, "exit code %d", how->code);
+		snprintf(ret, 80, "exit code %d%s", how->code, how->oom ? ", out of memory (limits.memory)" : "");
 		return;
 	}
 	const char *name = sigdescr_np(how->signal);
 	snprintf(ret, 80, "signal %d (%s%s)", how->signal, name == NULL ? "real-time signal" : name,
-		 how->core ? ", core dumped" : "");
+		 how->oom    ? ", out of memory: limits.memory"
+		 : how->core ? ", core dumped"
+			     : "");
 }

@@ -42,6 +42,7 @@ struct proc_exit {
 	int code;   /* exit code, or -1 */
 	int signal; /* signal number, or 0 */
 	bool core;
+	bool oom; /* the kernel killed it, or a process of it, for limits.memory */
 };
 
 struct proc_events {

@@ -22,7 +22,9 @@ struct sandbox {
 	int oom_score_adj; /* -1000 to 1000 */
 	bool no_new_privs;
 	bool private_tmp;
-	char **read_only; /* canonical paths, NULL-terminated; NULL: none. Owned by the type */
+	uint64_t memory_max; /* bytes; 0: no limit */
+	uint32_t cpu_milli;  /* thousandths of a processor; 0: no limit */
+	char **read_only;    /* canonical paths, NULL-terminated; NULL: none. Owned by the type */
 };
 
 /* True when read_only or private_tmp asks for something. */

@@ -1,7 +1,7 @@
 /* Owns nothing but knows what an actor type is made of. */
 #include "worker/actor_type.h"
 
-#define ACTOR_TYPE_SIZE 336
+#define ACTOR_TYPE_SIZE 352
 
 static const char *const of_contract[] = {"LISTEN_FDS",      "LISTEN_PID",      "LISTEN_FDNAMES",
 					  "RIVET_SOCKET",    "NOTIFY_SOCKET",   "RIVET_RUNTIME_SOCKET",
@@ -82,7 +82,7 @@ static bool same_sandbox(const struct sandbox *a, const struct sandbox *b)
 	return a->umask == b->umask && a->set_nice == b->set_nice && a->nice == b->nice &&
 	       a->set_oom_score_adj == b->set_oom_score_adj && a->oom_score_adj == b->oom_score_adj &&
 	       a->no_new_privs == b->no_new_privs && a->private_tmp == b->private_tmp &&
-	       same_texts(a->read_only, b->read_only);
+	       a->memory_max == b->memory_max && a->cpu_milli == b->cpu_milli && same_texts(a->read_only, b->read_only);
 }
 
 /* A member that is forgotten here is a setting that a reload ignores. */

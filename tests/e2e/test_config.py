@@ -55,8 +55,8 @@ def test_empty_options_are_refused(option):
     ({"log.level": "debug"}, ["log.level", '"log": {"level"']),
     (one(pass_environment=[""]), ["pass_environment"]),
     (one(pass_environment=["A=B"]), ["pass_environment", "A=B"]),
-    (one(limits={"memory": "1G"}), ["limits.memory", "cgroup"]),
-    (one(limits={"cpu": 1}), ["limits.cpu", "cgroup"]),
+    (one(limits={"memory": "64K"}), ["limits.memory", "at least 1M"]),
+    (one(limits={"cpu": "much"}), ["limits.cpu", "number"]),
 ])
 def test_nothing_is_ignored_in_silence(tmp_path, config, words):
     refused(tmp_path, config, *words)

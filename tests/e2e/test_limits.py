@@ -163,6 +163,21 @@ def test_read_only_paths_without_rights(plain_place, inspect_binary):
         assert said == ["locked no", "beside yes"]
 
 
+# ---- control groups ----
+
+@pytest.mark.parametrize("limit, value", [("memory", "256M"), ("cpu", 0.5)])
+def test_a_controller_that_is_not_there_is_refused(tmp_path, make_daemon, limit, value):
+    """Or, where the machine has it, a group that nobody delegated: never skipped."""
+    config = {"actors": {"a": {"command": ["true"], "limits": {limit: value}}}}
+    daemon = make_daemon(config, start=False)
+    daemon.expected_codes = {78}
+    daemon.spawn()
+    assert daemon.wait_exit() == 78
+    said = daemon.log_tail()
+    assert f"actors.a.limits.{limit}: " in said
+    assert "control group" in said or "cgroup" in said
+
+
 # ---- settings that make no sense ----
 
 def test_values_that_make_no_sense(tmp_path):

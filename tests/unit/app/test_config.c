@@ -181,8 +181,8 @@ static void test_bad_files(void **state)
 	file_refused("{\"actors\": {\"n\": {\"command\": [\"x\"], \"sleep_after\": 5}}}", "with its unit");
 	file_refused("{\"actors\": {\"n\": {\"command\": [\"x\"], \"user\": \"no-such-user\"}}}",
 		     "no user \"no-such-user\"");
-	file_refused("{\"actors\": {\"n\": {\"command\": [\"x\"], \"limits\": {\"memory\": \"1G\"}}}}",
-		     "delegated cgroup");
+	file_refused("{\"actors\": {\"n\": {\"command\": [\"x\"], \"limits\": {\"memory\": \"64K\"}}}}", "at least 1M");
+	file_refused("{\"actors\": {\"n\": {\"command\": [\"x\"], \"limits\": {\"cpu\": 0}}}}", "from 0.01");
 	file_refused("{\"listen\": \"a\", \"listen\": \"b\"}", "duplicate");
 	file_refused("[]", "must be a JSON object");
 }

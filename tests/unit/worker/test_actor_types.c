@@ -175,6 +175,8 @@ CHANGE(set_oom_score_adj, t->sandbox.set_oom_score_adj = true)
 CHANGE(oom_score_adj, t->sandbox.oom_score_adj = 1)
 CHANGE(no_new_privs, t->sandbox.no_new_privs = true)
 CHANGE(private_tmp, t->sandbox.private_tmp = true)
+CHANGE(memory_max, t->sandbox.memory_max = 1)
+CHANGE(cpu_milli, t->sandbox.cpu_milli = 1)
 CHANGE(read_only, (t->sandbox.read_only = mem_zalloc(2 * sizeof(char *)), t->sandbox.read_only[0] = mem_strdup("/etc")))
 
 static void test_every_setting_counts(void **state)
@@ -212,6 +214,8 @@ static void test_every_setting_counts(void **state)
 	    oom_score_adj,
 	    no_new_privs,
 	    private_tmp,
+	    memory_max,
+	    cpu_milli,
 	    read_only,
 	};
 	(void)state;
