@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import http.client
+import json
 import os
 import threading
 import time
@@ -30,6 +31,7 @@ class Load:
         self.number = 0
         self.over = False
         self.failed = {}  # target: what came instead of 200
+        self.answered = {}  # target: process id of the worker
         self.slowest_s = 0
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self._call) for _ in range(CALLERS)]
@@ -51,8 +53,10 @@ class Load:
             try:
                 connection.request("GET", self.path(target))
                 answer = connection.getresponse()
-                answer.read()
-                if answer.status != 200:
+                body = answer.read()
+                if answer.status == 200:
+                    self.answered[target] = json.loads(body)["pid"]
+                else:
                     self.failed[target] = answer.status
             except OSError as error:
                 self.failed[target] = error
@@ -66,12 +70,14 @@ class Load:
             thread.join()
 
 
-def seen_by_both(trace):
-    """Targets that workers of both daemons have seen."""
-    pids = collections.defaultdict(set)
+def seen_twice(trace, load):
+    """How many requests workers of both daemons have seen: (answered by the first of them, by the second)."""
+    pids = collections.defaultdict(list)
     for event in trace.events("request"):
-        pids[event["target"]].add(event["pid"])
-    return [target for target, seen in pids.items() if len(seen) > 1]
+        pids[event["target"]].append(event["pid"])
+    twice = [target for target, seen in pids.items() if len(set(seen)) > 1]
+    by_first = sum(load.answered.get(target) == pids[target][0] for target in twice)
+    return by_first, len(twice) - by_first
 
 
 def run(bench):
@@ -96,7 +102,9 @@ def run(bench):
         load.stop()
     for target, what in load.failed.items():
         bench.say(f"{target}: {what!r}")
+    by_both, again = seen_twice(trace, load)
     return [Absolute("takeover: requests", [load.number], ""),
             Absolute("takeover: failed", [len(load.failed)], ""),
             Absolute("takeover: slowest", [load.slowest_s], "s"),
-            Absolute("takeover: seen by workers of both", [len(seen_by_both(trace))], "", at_most=0)]
+            Absolute("takeover: run again by the second", [again], ""),
+            Absolute("takeover: answered by both", [by_both], "", at_most=0)]
