@@ -28,6 +28,10 @@ static void on_online(void *arg, const struct engine_link_welcome *w)
 	engine_driver_online(g->driver, w->same_runner);
 	engine_kv_online(g->kv, w->same_runner);
 	engine_tunnel_online(g->tunnel, w->unsure_from);
+	if (g->welcomed_wall_ms != 0)
+		return;
+	g->welcomed_wall_ms = clock_wall_ms();
+	engine_tunnel_newcomer(g->tunnel);
 }
 
 static void on_message(void *arg, const struct runner_to_client *m)
@@ -202,13 +206,22 @@ static void on_tunnel_gone(void *arg, uint64_t *ret_sent, uint64_t *ret_read)
 	*ret_read = engine_link_read(g->link);
 }
 
+static bool on_taken_over(void *arg, struct slice actor_id)
+{
+	struct engine *g = engine_of(arg);
+	return engine_driver_taken_over(g->driver, actor_id, g->welcomed_wall_ms);
+}
+
 static void on_tunnel_state(void *arg, const struct runner_kv_request *what, engine_kv_done *done, void *done_arg)
 {
 	engine_kv_submit(engine_of(arg)->kv, what, done, done_arg);
 }
 
-static const struct engine_tunnel_ops tunnel_ops = {
-    .send = on_tunnel_send, .gone = on_tunnel_gone, .absent = on_absent, .state = on_tunnel_state};
+static const struct engine_tunnel_ops tunnel_ops = {.send = on_tunnel_send,
+						    .gone = on_tunnel_gone,
+						    .absent = on_absent,
+						    .taken_over = on_taken_over,
+						    .state = on_tunnel_state};
 
 /* ---- opening ---- */
 

@@ -435,6 +435,7 @@ static void on_work(void *arg)
 static void on_running(struct engine_actor *a)
 {
 	restart_up(&a->restart, now_of(a));
+	a->has_run = true;
 	engine_driver_event(a->d, a, (struct runner_event){.kind = RUNNER_EVENT_RUNNING});
 }
 

@@ -390,6 +390,12 @@ bool engine_driver_runs(const struct engine_driver *d, const char *actor_id)
 	return a != NULL && a->state == EA_LIVE && !a->stop_commanded && !a->silent;
 }
 
+bool engine_driver_taken_over(const struct engine_driver *d, struct slice actor_id, int64_t since_wall_ms)
+{
+	const struct engine_actor *a = engine_actor_find(d, actor_id);
+	return a != NULL && a->state == EA_LIVE && !a->has_run && a->create_ms < since_wall_ms;
+}
+
 /* ---- life ---- */
 
 static void on_crowded(void *arg, const struct actor_type *type)

@@ -49,6 +49,10 @@ bool engine_driver_knows(const struct engine_driver *d, const char *actor_id);
 /* Whether it runs here for all that the engine has said. */
 bool engine_driver_runs(const struct engine_driver *d, const char *actor_id);
 
+/* Whether its incarnation was begun before that time and none has run in this process. By the clocks of two machines: a
+ * guess. */
+bool engine_driver_taken_over(const struct engine_driver *d, struct slice actor_id, int64_t since_wall_ms);
+
 /* The type with this name, or NULL; and a sentence for one that is not there (the caller frees). */
 const struct actor_type *engine_driver_type(const struct engine_driver *d, struct slice name);
 char *engine_driver_not_registered(const struct engine_driver *d, struct slice name);

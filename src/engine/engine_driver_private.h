@@ -61,6 +61,7 @@ struct engine_actor {
 	char *message;
 	bool ended_well; /* what its last event said */
 	/* Beyond one incarnation. */
+	bool has_run;
 	struct restart restart;
 	struct timer back_off;
 	char *last_failure, *failed_name; /* how it failed last, and as what; or NULL */

@@ -27,9 +27,10 @@ struct engine {
 	struct engine_driver *driver;
 	struct engine_kv *kv;
 	struct engine_tunnel *tunnel;
-	bool online;   /* the engine answers on the socket at hand */
-	bool finished; /* the link has said good-bye */
-	int exit_code; /* what failed() is to be told, 0: nothing */
+	int64_t welcomed_wall_ms; /* for the first time; 0: not yet */
+	bool online;              /* the engine answers on the socket at hand */
+	bool finished;            /* the link has said good-bye */
+	int exit_code;            /* what failed() is to be told, 0: nothing */
 	void (*drained)(void *arg);
 	void *drained_arg;
 	struct timer limit; /* of the state at hand */

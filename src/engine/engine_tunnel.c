@@ -161,6 +161,8 @@ static void on_request_start(struct engine_tunnel *t, struct engine_flow *f, con
 		t->stats.joined++; /* one answer, under the same ids, is the answer to every attempt */
 		return;
 	}
+	if (f == NULL && engine_newcomer_leaves(t, m))
+		return;
 	if (f != NULL)
 		drop(f);
 	engine_request_start(t, m);
@@ -255,6 +257,7 @@ void engine_tunnel_reset(struct engine_tunnel *t)
 		drop(CONTAINER_OF(node, struct engine_flow, all));
 	engine_restore_drop(t);
 	engine_farewell_drop(t);
+	engine_newcomer_drop(t);
 	buf_reset(&t->replies);
 	CHECK(t->bytes == 0 && list_empty(&t->pending));
 }
@@ -265,6 +268,7 @@ struct engine_tunnel *engine_tunnel_new(const struct engine_tunnel_options *o)
 	t->magic = TUNNEL_MAGIC;
 	t->o = *o;
 	engine_head_init(&t->head);
+	engine_newcomer_init(t);
 	map_init(&t->by_pair, LIMIT_TUNNEL_FLOWS);
 	map_init(&t->actors, LIMIT_TUNNEL_FLOWS);
 	list_init(&t->flows);

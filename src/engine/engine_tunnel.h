@@ -26,6 +26,8 @@ struct engine_tunnel_ops {
 	/* Traffic came for an actor without an incarnation here: perhaps its start command was lost. May only note and
 	 * post. */
 	void (*absent)(void *arg, const char *actor_id);
+	/* Whether the actor is being started, but ran elsewhere before the engine's first welcome to this process. */
+	bool (*taken_over)(void *arg, struct slice actor_id);
 	/* A request about the reserved keys of an actor, as engine_kv_submit. */
 	void (*state)(void *arg, const struct runner_kv_request *what, engine_kv_done *done, void *done_arg);
 };
@@ -54,6 +56,8 @@ void engine_tunnel_running(struct engine_tunnel *t, const char *actor_id);
  * first unsure_from may not have arrived. */
 void engine_tunnel_room(struct engine_tunnel *t);
 void engine_tunnel_online(struct engine_tunnel *t, uint64_t unsure_from);
+/* The engine has welcomed this process for the first time: it may be that it takes over from another. */
+void engine_tunnel_newcomer(struct engine_tunnel *t);
 /* Another runner id, evicted or lost: everything is dropped without a word to the engine; workers see their clients
  * leave. */
 void engine_tunnel_reset(struct engine_tunnel *t);

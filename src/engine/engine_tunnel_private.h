@@ -31,6 +31,8 @@ struct engine_tunnel {
 	struct buf replies; /* frames of no flow it did not take */
 	struct buf scratch; /* the frame being made */
 	size_t bytes;
+	struct timer newcomer;  /* armed: a predecessor may still be there */
+	struct buf early;       /* ids of requests left to it, as they are in memory */
 	bool warned_value;      /* said once that a field value cannot be passed on */
 	struct list restores;   /* struct engine_restore */
 	bool missed;            /* a WebSocket message came that nobody here knows, while some are being restored */
@@ -111,6 +113,14 @@ void engine_farewell_note(struct engine_tunnel *t, struct slice frame, uint64_t 
 /* The link is back: what may not have arrived is said again. */
 void engine_farewell_again(struct engine_tunnel *t, uint64_t unsure_from);
 void engine_farewell_drop(struct engine_tunnel *t);
+
+/* ---- engine_newcomer.c ---- */
+
+void engine_newcomer_init(struct engine_tunnel *t);
+/* True: a request that a predecessor has got as well, and that is seen to later. */
+bool engine_newcomer_leaves(struct engine_tunnel *t, const struct runner_tunnel_down *m);
+/* There is nobody to wait for any more, and nothing to say. */
+void engine_newcomer_drop(struct engine_tunnel *t);
 
 /* ---- engine_request.c ---- */
 

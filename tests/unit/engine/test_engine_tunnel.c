@@ -30,6 +30,7 @@ static struct engine_tunnel *tunnel;
 static enum dispatch_outcome outcome;
 static struct back backs[8];
 static size_t n_offers, n_absent;
+static bool taken_over;
 static char offered_id[64];
 static struct runner_tunnel_up sent[64];
 static struct buf frames[64];
@@ -99,6 +100,13 @@ static void on_absent(void *arg, const char *actor_id)
 	n_absent++;
 }
 
+static bool on_taken_over(void *arg, struct slice actor_id)
+{
+	(void)arg;
+	(void)actor_id;
+	return taken_over;
+}
+
 /* State requests, answered by the test. */
 static struct {
 	enum runner_kv_op op;
@@ -130,7 +138,8 @@ static void on_gone(void *arg, uint64_t *ret_sent, uint64_t *ret_read)
 	*ret_read = n_read;
 }
 
-static const struct engine_tunnel_ops ops = {.send = on_send, .gone = on_gone, .absent = on_absent, .state = on_state};
+static const struct engine_tunnel_ops ops = {
+    .send = on_send, .gone = on_gone, .absent = on_absent, .taken_over = on_taken_over, .state = on_state};
 
 static void turn(void)
 {
@@ -143,6 +152,7 @@ static int setup(void **state)
 	outcome = DISPATCH_TAKEN;
 	link_says = 0;
 	n_gone = n_read = 0;
+	taken_over = true;
 	n_offers = n_sent = n_absent = n_states = 0;
 	loop = io_loop_open();
 	tunnel = engine_tunnel_new(&(struct engine_tunnel_options){.loop = loop, .ops = &ops, .token = "s3cret"});
@@ -441,6 +451,47 @@ static void test_an_absent_or_stopping_actor_is_an_abort(void **state)
 	assert_response(3, 503, NULL);
 	assert_true(slice_is(header(3, "x-rivet-error"), "actor.overloaded"));
 	assert_true(slice_is(header(3, "retry-after"), "1"));
+}
+
+static void test_a_newcomer_leaves_requests_to_its_predecessor(void **state)
+{
+	(void)state;
+	engine_tunnel_newcomer(tunnel);
+	get();
+	get(); /* sent again while nothing was said */
+	turn();
+	assert_int_equal(n_offers, 0);
+	assert_int_equal(n_sent, 0);
+	loop_skew(loop, LIMIT_TUNNEL_NEWCOMER_MS);
+	turn();
+	assert_int_equal(n_sent, 2);
+	assert_int_equal(sent[1].kind, RUNNER_UP_RESPONSE_ABORT);
+	assert_memory_equal(sent[1].id.request, pair.request, sizeof(pair.request));
+	get();
+	assert_int_equal(n_offers, 1); /* it is alone now */
+}
+
+static void test_a_newcomer_serves_what_it_has_started(void **state)
+{
+	(void)state;
+	engine_tunnel_newcomer(tunnel);
+	taken_over = false;
+	get();
+	assert_int_equal(n_offers, 1);
+	taken_over = true;
+	get(); /* the same again: it is answered here */
+	assert_int_equal(n_offers, 1);
+}
+
+static void test_a_newcomer_is_reset(void **state)
+{
+	(void)state;
+	engine_tunnel_newcomer(tunnel);
+	get();
+	engine_tunnel_reset(tunnel);
+	loop_skew(loop, LIMIT_TUNNEL_NEWCOMER_MS);
+	turn();
+	assert_int_equal(n_sent, 0);
 }
 
 static void test_failures_carry_group_and_code(void **state)
@@ -1101,6 +1152,9 @@ int main(void)
 	    TEST(test_a_resent_request_joins_the_running_one),
 	    TEST(test_an_answer_waits_for_the_link_and_is_joined),
 	    TEST(test_an_absent_or_stopping_actor_is_an_abort),
+	    TEST(test_a_newcomer_leaves_requests_to_its_predecessor),
+	    TEST(test_a_newcomer_serves_what_it_has_started),
+	    TEST(test_a_newcomer_is_reset),
 	    TEST(test_failures_carry_group_and_code),
 	    TEST(test_what_an_engine_cannot_take),
 	    TEST(test_answers_without_a_body),
