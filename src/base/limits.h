@@ -119,8 +119,6 @@
 #define LIMIT_TUNNEL_READY_MS (30 * 1000)    /* waiting for a ready actor; the engine waits as long */
 
 /* The link to an engine. */
-#define LIMIT_LINK_CONNECT_MS 5000              /* name service and TCP */
-#define LIMIT_LINK_UPGRADE_MS 5000              /* TLS and HTTP; an engine that stops accepts and never answers */
 #define LIMIT_LINK_INIT_MS 10000                /* from the open WebSocket to the engine's Init */
 #define LIMIT_LINK_SILENCE_MS 10000             /* it pings every 3 s */
 #define LIMIT_LINK_LAST_LOOK_MS 250             /* for what is in the socket before its silence counts */

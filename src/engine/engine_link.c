@@ -93,6 +93,12 @@ static const struct cell table[LINK_STATES][LINK_EVENTS] = {
 /* 0 to 100 ms, then these, each less up to a quarter. */
 static const int64_t back_off_ms[] = {100, 250, 500, 1000, 2000, 4000};
 
+/* For host name and TCP, and again for TLS and HTTP. What was sent while the way swallowed everything is never
+ * answered, even when the way is whole again, and the actors here have no more than seconds; so the first attempts
+ * behind a loss give up early. Later ones, and those of a daemon that was never online, leave a busy engine its time.
+ */
+static const int64_t patience_ms[] = {1000, 1500, 2500, 4000};
+
 static int64_t jittered(int64_t ms, int64_t spread_ms)
 {
 	uint32_t random;
@@ -100,6 +106,18 @@ static int64_t jittered(int64_t ms, int64_t spread_ms)
 	return ms - (int64_t)(random % (uint64_t)(spread_ms + 1));
 }
 
+static bool is_online(enum engine_link_state s)
+{
+	return s == LINK_ONLINE || s == LINK_DRAINING;
+}
+
+int64_t engine_link_patience_ms(const struct engine_link *l)
+{
+	unsigned last = ARRAY_SIZE(patience_ms) - 1;
+	return patience_ms[l->ever_online && l->attempt < last ? l->attempt : last];
+}
+
+/* An attempt that took long has been waited for already. */
 static int64_t next_wait_ms(struct engine_link *l, const struct engine_reason *r)
 {
 	if (r->verdict == ENGINE_RETRY_SLOW)
@@ -107,12 +125,12 @@ static int64_t next_wait_ms(struct engine_link *l, const struct engine_reason *r
 	unsigned i = l->attempt++;
 	if (i >= ARRAY_SIZE(back_off_ms))
 		i = ARRAY_SIZE(back_off_ms) - 1;
-	return jittered(back_off_ms[i], i == 0 ? back_off_ms[0] : back_off_ms[i] / 4);
-}
-
-static bool is_online(enum engine_link_state s)
-{
-	return s == LINK_ONLINE || s == LINK_DRAINING;
+	int64_t least_ms = jittered(back_off_ms[0], back_off_ms[0]);
+	if (i == 0)
+		return least_ms;
+	int64_t took_ms = is_online(l->state) ? 0 : loop_mono_ms(l->loop) - l->dial_mono_ms;
+	int64_t wait_ms = jittered(back_off_ms[i], back_off_ms[i] / 4) - took_ms;
+	return wait_ms > least_ms ? wait_ms : least_ms;
 }
 
 /* No Init, or no ping, or it is time to connect again. A process that was stopped for a while finds its timers due

@@ -61,6 +61,7 @@ struct engine_link {
 	/* The socket. */
 	struct ws_client *ws; /* NULL: none */
 	size_t n_sockets;     /* with those that are closing */
+	int64_t dial_mono_ms; /* when the attempt began */
 	int64_t open_mono_ms; /* when it was open */
 	char ray[64];         /* the engine's name for this connection; "" unknown */
 	struct engine_window window;
@@ -102,6 +103,8 @@ void engine_link_init(struct engine_link *l);
 void engine_link_settle(struct engine_link *l);
 /* The engine is alive: a ping, or its welcome. */
 void engine_link_heard(struct engine_link *l);
+/* How long the attempt that begins now may take to connect, and then to become a WebSocket. */
+int64_t engine_link_patience_ms(const struct engine_link *l);
 /* Of the socket. */
 void engine_link_on_ended(void *arg, const struct ws_client_end *end);
 void engine_link_on_closed(void *arg);

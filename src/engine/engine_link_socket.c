@@ -235,9 +235,10 @@ void engine_link_dial(struct engine_link *l)
 					    .target = l->target,
 					    .subprotocols = l->subprotocols,
 					    .message_max = LIMIT_WS_ENGINE_MESSAGE_BYTES,
-					    .connect_ms = LIMIT_LINK_CONNECT_MS,
-					    .upgrade_ms = LIMIT_LINK_UPGRADE_MS};
+					    .connect_ms = engine_link_patience_ms(l),
+					    .upgrade_ms = engine_link_patience_ms(l)};
 	CHECK(l->ws == NULL);
+	l->dial_mono_ms = loop_mono_ms(l->loop);
 	engine_window_restart(&l->window);
 	l->wants_room = l->bad_told = l->last_look = false;
 	l->stats.connects++;

@@ -122,6 +122,19 @@ def test_first_retry_is_immediate_and_later_ones_back_off(link, fake_engine):
     assert 2 <= len(fake_engine.connections) - 4 <= 9
 
 
+def test_attempt_that_was_swallowed_does_not_hold_up_the_next(runner, fake_engine):
+    """What was sent while nothing passed is never answered; healing must not wait for it."""
+    with Forwarder(fake_engine) as way:
+        runner(way, sleep_after="never")
+        fake_engine.wait_runner()
+        way.mode = SWALLOW
+        before = way.accepted
+        way.reset()
+        wait_for(lambda: way.accepted == before + 3, 15, "three attempts")
+        way.mode = PASS
+        fake_engine.wait_runner(2, timeout=5)
+
+
 def test_going_away_is_followed_at_once(link, fake_engine):
     link.close(1011, "ws.going_away")
     fake_engine.wait_runner(2, timeout=3)

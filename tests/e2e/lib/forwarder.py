@@ -32,6 +32,7 @@ class Forwarder:
         self.mode = PASS
         self.rate = None
         self.passed = 0
+        self.accepted = 0
         self.pairs = []
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -93,6 +94,7 @@ class Forwarder:
     # ---- passing on ----
 
     async def _serve(self, reader, writer):
+        self.accepted += 1
         try:
             far_reader, far_writer = await asyncio.open_connection(*self.target)
         except OSError:
