@@ -221,7 +221,7 @@ def test_request_for_an_absent_actor_is_given_back(link, fake_engine):
     """The engine then looks for it again. A start may have been lost, so the daemon also asks for its commands anew."""
     pair = link.request(fake_engine.actor().id)
     wait_for(lambda: [one for each in fake_engine.connections for one in each.tunnel(pair, "ToServerResponseAbort")],
-             15, "an abort")
+             40, "an abort")
     fake_engine.wait_runner(2)
     fake_engine.connections[-1].request(fake_engine.actor().id)
     holds_for(lambda: len(fake_engine.connections) == 2, 2, "one such reconnection")
@@ -263,15 +263,3 @@ def test_every_sent_frame_is_well_formed(link, fake_engine):
         length = {name.lower(): value for name, value in headers.items()}.get("content-length")
         assert length in (None, str(len(body or b"")))
     assert not link.bad_frames
-
-
-def test_pong_does_not_wait_behind_traffic(link, fake_engine):
-    """With the engine busy reading, pongs go out ahead of what is queued."""
-    actor = fake_engine.start_actor(link)
-    pairs = [link.request(actor.id, path="/download?bytes=2000000") for _ in range(20)]
-    link.send("ToClientPing", {"ts": 12345})
-    pong = link.wait("ToServerPong", where=lambda value: value["ts"] == 12345)[0]
-    assert pong.value == {"ts": 12345}
-    for pair in pairs:
-        assert len(link.answer(pair)[2]) == 2000000
-    assert len([one for one in link.messages() if one.time < pong.time]) < len(link.messages())

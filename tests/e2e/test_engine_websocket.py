@@ -109,12 +109,12 @@ def test_sleep_closes_1001(calm):
 
 
 def test_open_socket_keeps_awake(runner, pool):
-    runner(pool, sleep_after="400ms")
+    runner(pool, sleep_after="2s")
     made = pool.create("probe", "k")
     with pool.websocket(made) as client:
         client.send("x")
         client.recv()
-        holds_for(lambda: not made.sleeping(), 1.5, "being awake")
+        holds_for(lambda: not made.sleeping(), 3, "being awake")
         client.close()
     made.wait_asleep()
 
@@ -250,6 +250,7 @@ def test_largest_message_in_does_not_end_the_daemon(opened):
     """Up to 32 MiB come in; 20 MiB may go out again, so the echo of more closes this socket alone."""
     link, actor, pair = opened
     link.socket_message(pair, 1, bytes(32 * 1024 * 1024))
+    link.wait_tunnel(pair, "ToServerWebSocketClose", timeout=60)
     assert closed(link, pair)[0] == 1009
     assert link.answer(link.request(actor.id, path="/pid"))[0] == 200
     assert not link.ended
