@@ -56,12 +56,13 @@ class Node:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def configure(self, **more):
+    def configure(self, extra=None, **more):
         python = ["/usr/bin/python3", "/srv/counter.py"]
         types = {"counter": {"command": python, "sleep_after": "never"},
                  "whoami": {"command": ["/bin/sh", "-c", "id -un; ls -A /tmp | wc -l; exec /usr/bin/python3 /srv/counter.py"]},
                  "node": {"command": ["/usr/bin/node", "/srv/hello.js"], "serve": "bind"},
                  "java": {"command": ["/usr/bin/java", "/srv/Hello.java"], "serve": "tcp", "start_timeout": "60s"}}
+        types.update(extra or {})
         for settings in types.values():
             settings["stop_grace"] = "5s"
         self.machine.write("/etc/rivet-runnerd/rivet-runnerd.json",
@@ -187,6 +188,35 @@ def test_a_wrong_configuration_is_said_once_and_not_retried(node):
     time.sleep(2)
     assert node.machine.show(UNIT, "ActiveState") == "failed"
     assert "lissten" in node.machine.journal("-u", UNIT, "-o", "cat", "-n", "20")
+    node.configure()
+    node.restart()
+
+
+def test_reload_through_the_manager(node):
+    node.count("reloaded")
+    before = node.pid()
+    node.configure({"late": {"command": ["/usr/bin/python3", "/srv/counter.py"]}})
+    node.machine.run("systemctl", "reload", UNIT)
+    assert node.gateway("late", "a").status_code == 200
+    node.configure(lissten="x")
+    assert node.machine.run("systemctl", "reload", UNIT, check=False).returncode != 0
+    assert node.machine.show(UNIT, "ActiveState") == "active"
+    assert node.gateway("late", "a").status_code == 200
+    assert (node.count("reloaded"), node.pid()) == (2, before)
+    node.configure()
+    node.restart()
+
+
+def test_privileged_drop_in_gives_users_of_their_own(node):
+    shutil.copy(node.machine.root + "/usr/share/doc/rivet-runnerd/examples/privileged.conf", node.machine.root + DROP_IN)
+    node.machine.run("systemctl", "daemon-reload")
+    node.configure({"other": {"command": ["/bin/sh", "-c", "id -un; ls -A /tmp | wc -l; exec /usr/bin/python3 /srv/counter.py"],
+                              "user": "nobody", "private_tmp": True}})
+    node.restart()
+    assert node.gateway("other", "a").status_code == 200
+    wait_for(lambda: "nobody" in node.machine.journal("-o", "cat", "RIVET_ACTOR_NAME=other"))
+    node.drop_in("")
+    node.machine.run("chown", "-R", "rivet-runnerd:", "/var/lib/rivet-runnerd")
     node.configure()
     node.restart()
 
