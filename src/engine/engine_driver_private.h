@@ -96,7 +96,7 @@ struct engine_driver {
 	struct timer again; /* events without an answer, commands to be acknowledged */
 	struct timer drain; /* the engine does not say stop */
 	size_t n_rolling;
-	char *failing; /* the first actor that failed five starts in a row, as a sentence; or NULL */
+	char *failing;       /* the first actor that failed five starts in a row, as a sentence; or NULL */
 	bool draining, mute; /* mute: evicted, another runner speaks for these actors */
 	int64_t drain_until_mono_ms;
 	struct engine_driver_stats stats;
