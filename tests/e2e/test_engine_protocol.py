@@ -2,12 +2,15 @@
 
 import base64
 import json
+import os
+import random
 import struct
 import time
 
 import pytest
 
 from lib import procs
+from lib.daemon import ROOT
 from lib.fake_engine import flat_event, new_id
 from lib.rt import b64
 from lib.wait import holds_for, wait_for
@@ -367,3 +370,32 @@ def test_each_actor_goes_to_its_type(make_daemon, fake_engine):
     for name in types:
         actor = fake_engine.start_actor(link, name=name)
         assert f'"WHO": "{name}"'.encode() in link.answer(link.request(actor.id, path="/env"))[2]
+
+
+def test_spoilt_messages_of_every_kind_are_survived(link, fake_engine):
+    """Each recorded message of the engine, as it is and with some bytes wrong, missing or too many."""
+    chance = random.Random(7)
+    with open(os.path.join(ROOT, "tests", "data", "runner-v7-vectors.json"), encoding="utf-8") as file:
+        whole = [bytes.fromhex(one["hex"]) for one in json.load(file) if one["direction"] == "ToClient"]
+    for raw in whole:
+        spoilt = bytearray(raw)
+        for _ in range(chance.randint(1, 3)):
+            spoilt[chance.randrange(len(spoilt))] = chance.randrange(256)
+        for frame in raw, bytes(spoilt), raw[:chance.randrange(len(raw))], raw + b"\x00\x01":
+            fake_engine.open_connections()[-1].send_raw(frame)
+    actor = fake_engine.start_actor(fake_engine.open_connections()[-1])
+    link = fake_engine.open_connections()[-1]
+    assert link.answer(link.request(actor.id, path="/pid"))[0] == 200
+    assert not [frame for each in fake_engine.connections for frame in each.bad_frames]
+
+
+def test_flood_of_commands_for_strangers_is_bounded(link, fake_engine):
+    """Starts of types that are not there, stops of nobody, acknowledgements of nothing: answered or ignored, all of them."""
+    known = fake_engine.start_actor(link)
+    strangers = [fake_engine.actor(name="stranger") for _ in range(500)]
+    link.send("ToClientCommands", [fake_engine.start_command(actor) for actor in strangers])
+    wait_for(lambda: sum(event[1] == "ActorStateStopped" for event in link.events()) >= 500, 40, "500 refusals")
+    link.send("ToClientCommands", [fake_engine.stop_command(actor) for actor in strangers])
+    wait_for(lambda: len(fake_engine.commands) == 1, 20, "acknowledgements of all but the living")
+    assert link.answer(link.request(known.id, path="/pid"))[0] == 200
+    assert len(fake_engine.connections) == 1

@@ -181,6 +181,17 @@ def test_tls(authority, pool, runner, how):
         assert actor.post("/count", data=bytes(300000)).json()["length"] == 300000
 
 
+def test_namespace_and_token_in_a_tls_address(authority, guarded, make_daemon):
+    pool = guarded.in_pool()
+    with Forwarder(pool, authority.context("DNS:localhost")) as front:
+        url = front.url.replace("://", f"://{pool.namespace}:{guarded.token}@")
+        daemon = make_daemon(CONFIG, engine=url,
+                             env={"RIVET_RUNNER": pool.pool, "RIVET_ENGINE_CA": authority.ca_file})
+        pool.runner()
+        assert pool.create("probe", "k").get("/pid").status_code == 200
+        assert guarded.token not in daemon.logs()
+
+
 def test_unknown_authority(authority, fake_engine, outcast):
     with Forwarder(fake_engine, authority.context("DNS:localhost")) as front:
         says_once(outcast(front.url), "certificate")
