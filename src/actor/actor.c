@@ -14,8 +14,12 @@
  * outlives it: the id is free at once, the memory goes with the seat. */
 #include "actor/actor.h"
 
+#include "actor/actor_count.h"
+
 #include "base/limits.h"
 #include "base/log.h"
+
+#include <stdio.h>
 
 #define REFUSED_RETRY_S 1
 
@@ -69,7 +73,9 @@ static void keep_message(struct actor *a, const char *message)
 
 static void on_placed(void *arg)
 {
-	actor_post(CAST(struct actor, arg, ACTOR_MAGIC), LIFE_EV_PLACED);
+	struct actor *a = CAST(struct actor, arg, ACTOR_MAGIC);
+	snprintf(a->worker_id, sizeof(a->worker_id), "%s", worker_place_worker_id(a->place));
+	actor_post(a, LIFE_EV_PLACED);
 }
 
 static void on_loaded(void *arg)
@@ -217,6 +223,7 @@ static void admit(struct actor *a)
 
 enum dispatch_outcome actor_offer(struct actor *a, struct exchange *x)
 {
+	x->type_slot = a->type->slot;
 	if (a->state > LIFE_RUNNING || a->place == NULL)
 		return DISPATCH_STOPPING;
 	if (a->state == LIFE_RUNNING && a->n_waiting == 0 && has_room(a)) {
@@ -315,9 +322,8 @@ static void act_arm(struct actor *a)
 
 static void act_report_running(struct actor *a)
 {
-	LOG(INFO, "actor is running", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
-	    LOG_NUM("generation", a->ref.generation),
-	    LOG_STR("worker_id", a->place == NULL ? "" : worker_place_worker_id(a->place)));
+	LOG(INFO, "actor is running", ACTOR_LOG(a));
+	actor_count_running(a);
 	report(a, &(struct actor_report){.kind = REPORT_RUNNING});
 	if (a->intents_asked != 0)
 		actor_post(a, LIFE_EV_INTENT);
@@ -343,16 +349,15 @@ static void log_stopped(const struct actor *a)
 	    [STOPPED_UNPLACEABLE] = "unplaceable",
 	};
 	if (a->how == STOPPED_ASKED)
-		LOG(INFO, "actor has stopped", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
-		    LOG_NUM("generation", a->ref.generation), LOG_STR("reason", a->stop_reason));
+		LOG(INFO, "actor has stopped", ACTOR_LOG(a), LOG_STR("reason", a->stop_reason));
 	else
-		LOG(WARN, "actor has stopped", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
-		    LOG_NUM("generation", a->ref.generation), LOG_STR("how", hows[a->how]), LOG_STR("why", a->message));
+		LOG(WARN, "actor has stopped", ACTOR_LOG(a), LOG_STR("how", hows[a->how]), LOG_STR("why", a->message));
 }
 
 static void act_report_stopped(struct actor *a)
 {
 	log_stopped(a);
+	actor_count_stopped(a);
 	if (a->alarm_calling)
 		actor_alarm_over(a, false, "the worker left before it answered the alarm call");
 	struct list left;
@@ -380,8 +385,7 @@ static void act_release(struct actor *a)
 
 static void act_peer_fault(const struct actor *a, enum lifecycle_event ev)
 {
-	LOG(WARN, "worker broke the rules and is ended", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
-	    LOG_NUM("event", ev));
+	LOG(WARN, "worker broke the rules and is ended", ACTOR_LOG(a), LOG_NUM("event", ev));
 }
 
 /* ---- deciding ---- */
@@ -540,6 +544,7 @@ void actor_view(const struct actor *a, struct actor_view *ret)
 	    .websockets = a->websockets,
 	    .waiting = a->n_waiting,
 	    .leases = a->n_leases,
+	    .type_slot = a->type->slot,
 	};
 }
 
@@ -563,6 +568,7 @@ struct actor *actor_new(struct actor_table *t, const struct actor_start *s, stru
 	timer_init(&a->deadline, actor_table_loop(t), on_deadline, a);
 	actor_awake_init(a);
 	actor_alarm_init(a, s->alarm_at_wall_ms, s->alarm_attempts);
+	actor_count_start(a);
 	kind->n_actors++;
 	kind->n_placing++;
 	const struct place_actor seat = {

@@ -29,6 +29,12 @@ struct actor_kind {
 	bool removed;      /* nothing took its place */
 };
 
+/* What every record of an actor's life carries. */
+#define ACTOR_LOG(a)                                                                                        \
+	LOG_STR("actor_id", (a)->ref.id), LOG_STR("actor_name", (a)->name), LOG_STR("actor_key", (a)->key), \
+	    LOG_NUM("generation", (a)->ref.generation),                                                     \
+	    LOG_STR("worker_id", (a)->worker_id[0] == '\0' ? NULL : (a)->worker_id)
+
 struct actor {
 	uint32_t magic;
 	struct actor_table *table;
@@ -40,11 +46,13 @@ struct actor {
 	struct actor_kind *kind;
 	void *driver_data;
 	int64_t since_mono_ms; /* in this state */
+	int64_t begun_mono_us;
 
 	enum lifecycle_state state;
 	uint8_t events[LIFE_EVENTS]; /* posted, in order; each kind at most once */
 	uint8_t n_events;
 	struct place *place; /* NULL once the pool told of its end */
+	char worker_id[24];  /* of its seat, also after it; "" before */
 	struct timer deadline;
 
 	/* How it ended, for the last report. */

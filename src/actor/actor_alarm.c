@@ -56,8 +56,8 @@ void actor_alarm_over(struct actor *a, bool ok, const char *why)
 	CHECK(a->alarm_calling);
 	a->alarm_calling = false;
 	if (!ok)
-		LOG(WARN, "alarm call failed", LOG_STR("actor_id", a->ref.id), LOG_STR("actor_name", a->name),
-		    LOG_NUM("attempt", a->alarm_attempts + 1), LOG_STR("why", why == NULL ? "" : why));
+		LOG(WARN, "alarm call failed", ACTOR_LOG(a), LOG_NUM("attempt", a->alarm_attempts + 1),
+		    LOG_STR("why", why == NULL ? "" : why));
 	struct driver *d = actor_table_driver(a->table);
 	d->ops->report(d, &a->ref,
 		       &(struct actor_report){

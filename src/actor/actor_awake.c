@@ -9,6 +9,8 @@
  * Failure paths: too many leases, an unknown lease. */
 #include "actor/actor.h"
 
+#include "actor/actor_count.h"
+
 #include "base/limits.h"
 
 #include <stdio.h>
@@ -49,6 +51,7 @@ void actor_awake_press(struct actor_kind *kind)
 		return;
 	kind->n_wanted--;
 	kind->victim = CONTAINER_OF(kind->idle.next, struct actor, idle);
+	actor_count_evicted(kind->victim);
 	actor_intend(kind->victim, ACTOR_INTENT_SLEEP);
 }
 

@@ -73,6 +73,7 @@ struct actor_view {
 	int64_t generation, since_mono_ms;
 	int32_t pid;
 	uint32_t in_flight, websockets, waiting, leases;
+	unsigned type_slot;
 };
 /* The live incarnation of that id; false: there is none. */
 bool actor_table_view(const struct actor_table *t, const char *id, struct actor_view *ret);

@@ -2,7 +2,10 @@
  * the page follows the rules of the public listener. */
 #include "app/admin.h"
 
+#include "actor/actor_count.h"
 #include "base/log.h"
+#include "traffic/hibernation.h"
+#include "worker/worker_count.h"
 
 #include "io/http_conn.h"
 #include "io/listener.h"
@@ -12,7 +15,6 @@
 
 #define ADMIN_MAGIC 0x61646d69u
 #define ADMIN_CONNS_MAX 256
-#define METRICS_MAX ((size_t)1024 * 1024)
 #define PAGE_MAX ((size_t)16 * 1024 * 1024)
 
 struct admin {
@@ -21,18 +23,13 @@ struct admin {
 	struct listener *listener;
 	struct http_server *server;
 	const char *why_not;
+	int64_t opened_mono_ms;
 	int open; /* listener and server */
 	void (*closed)(void *arg);
 	void *closed_arg;
 };
 
 #define TEXT "content-type: text/plain; charset=utf-8\r\n"
-
-static void put_gauge(struct buf *b, const char *name, const char *help, const char *type, uint64_t v)
-{
-	buf_addf(b, "# HELP rivet_runnerd_%s %s\n# TYPE rivet_runnerd_%s %s\nrivet_runnerd_%s %llu\n", name, help, name,
-		 type, name, (unsigned long long)v);
-}
 
 uint64_t admin_resident_bytes(int32_t pid)
 {
@@ -51,21 +48,20 @@ uint64_t admin_resident_bytes(int32_t pid)
 
 static void put_metrics(struct admin *a, struct buf *b)
 {
-	struct worker_pool_stats wp;
-	struct actor_table *actors = a->o.mode->ops->actors(a->o.mode);
-	worker_pool_stats(actor_table_pool(actors), &wp);
-	put_gauge(b, "ready", "1 when /readyz answers 200.", "gauge", a->why_not == NULL);
-	put_gauge(b, "resident_memory_bytes", "Resident memory of the daemon.", "gauge", admin_resident_bytes(0));
-	put_gauge(b, "actors", "Actors that are not asleep.", "gauge", actor_table_count(actors));
-	put_gauge(b, "exchanges", "Requests and WebSockets in flight.", "gauge", exchange_count());
-	put_gauge(b, "workers", "Worker processes.", "gauge", wp.workers);
-	put_gauge(b, "workers_starting", "Worker processes that are starting.", "gauge", wp.starting);
-	put_gauge(b, "worker_places_waiting", "Actors that wait for a worker.", "gauge", wp.waiting);
-	put_gauge(b, "worker_starts_total", "Worker processes started.", "counter", wp.starts_total);
-	put_gauge(b, "worker_start_failures_total", "Worker starts that failed.", "counter", wp.start_failures_total);
-	put_gauge(b, "worker_crashes_total", "Workers that ended unasked.", "counter", wp.crashes_total);
-	put_gauge(b, "log_records_dropped_total", "Log records that could not be written.", "counter", log_dropped());
-	a->o.mode->ops->metrics(a->o.mode, b);
+	struct metric_out out;
+	struct mode *m = a->o.mode;
+	struct actor_table *actors = m->ops->actors(m);
+	metric_out_init(&out, b);
+	metric_put(&out, METRIC_BUILD_INFO, RUNNERD_VERSION, m->ops->name, 1);
+	metric_put(&out, METRIC_READY, NULL, NULL, a->why_not == NULL);
+	metric_put(&out, METRIC_UPTIME, NULL, NULL, (uint64_t)(loop_mono_ms(a->o.loop) - a->opened_mono_ms) / 1000);
+	metric_put(&out, METRIC_MEMORY, NULL, NULL, admin_resident_bytes(0));
+	metric_put(&out, METRIC_LOG_DROPPED, NULL, NULL, log_dropped());
+	exchange_metrics(&out);
+	metric_put(&out, METRIC_HIBERNATING, NULL, NULL, hibernation_count());
+	actor_count_metrics(actors, &out);
+	worker_count_metrics(actors == NULL ? NULL : actor_table_pool(actors), &out);
+	m->ops->metrics(m, &out);
 }
 
 static void put_html(struct buf *b, const char *s)
@@ -195,6 +191,7 @@ int admin_open(const struct admin_options *o, struct admin **ret, struct err *e)
 	a->magic = ADMIN_MAGIC;
 	a->o = *o;
 	a->why_not = "starting";
+	a->opened_mono_ms = loop_mono_ms(o->loop);
 	int r = o->fd >= 0 ? listener_open_fd(o->loop, o->fd, &listen_events, a, &a->listener)
 			   : listener_open_tcp(o->loop, o->address, &listen_events, a, &a->listener, e);
 	if (r < 0 && o->fd >= 0)

@@ -109,8 +109,8 @@ struct mode_ops {
 		       void (*done)(void *arg, int fd, uint64_t size, unsigned status, const char *message), void *arg);
 	/* Appends members of a JSON object, each with a comma before it. */
 	void (*status)(struct mode *m, struct buf *out);
-	/* Appends Prometheus text; names start with rivet_runnerd_. */
-	void (*metrics)(struct mode *m, struct buf *out);
+	/* What only this mode counts. */
+	void (*metrics)(struct mode *m, struct metric_out *out);
 };
 
 /* The first member of each mode's struct. */

@@ -239,7 +239,7 @@ static void on_status(struct mode *base, struct buf *out)
 	}
 }
 
-static void on_metrics(struct mode *base, struct buf *out)
+static void on_metrics(struct mode *base, struct metric_out *out)
 {
 	engine_metrics(mode_of(base)->engine, out);
 }

@@ -245,23 +245,10 @@ static unsigned on_access(struct mode *base, const struct http_head *h)
 	return local_access_check(mode_of(base)->local, h);
 }
 
-static void put_row(struct buf *b, const char *name, const char *help, const char *type, uint64_t v)
-{
-	buf_addf(b, "# HELP rivet_runnerd_%s %s\n# TYPE rivet_runnerd_%s %s\nrivet_runnerd_%s %llu\n", name, help, name,
-		 type, name, (unsigned long long)v);
-}
-
-static void on_metrics(struct mode *base, struct buf *out)
+static void on_metrics(struct mode *base, struct metric_out *out)
 {
 	const struct mode_local *m = mode_of(base);
-	struct store_stats st;
-	store_stats(m->store, &st);
-	put_row(out, "store_commits_total", "Transactions made durable.", "counter", st.commits);
-	put_row(out, "store_writes_total", "Write jobs finished.", "counter", st.writes);
-	put_row(out, "store_reads_total", "Read jobs finished.", "counter", st.reads);
-	put_row(out, "store_failed_total", "Jobs that failed.", "counter", st.failed);
-	put_row(out, "store_commit_microseconds_total", "Time spent committing.", "counter", st.commit_us_total);
-	put_row(out, "store_queue", "Jobs waiting for the disk.", "gauge", st.queued);
+	store_metrics(m->store, out);
 	local_metrics(m->local, out);
 }
 

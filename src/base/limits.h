@@ -61,6 +61,10 @@
 #define LIMIT_EXIT_IDLE_MS (10 * 1000)         /* exit_when=idle: for the next request of a client that makes several */
 #define LIMIT_LOG_KEPT_BYTES (4 * 1024 * 1024) /* records for rivet-runnerctl logs; touched as they come */
 
+/* Metrics. */
+#define LIMIT_METRIC_TYPES 64      /* actor types with series of their own, "other" included; the rest counts as that */
+#define LIMIT_METRIC_PROCESSES 256 /* whose memory is measured for one scrape; each costs the loop some 10 us */
+
 /* Actors. */
 #define LIMIT_ACTORS 16384        /* not asleep at once */
 #define LIMIT_ACTORS_PER_RUN 1024 /* that decide and act in one tick; a crash of all must not hold up the loop */

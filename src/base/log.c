@@ -124,9 +124,16 @@ static bool is_plain(struct slice s)
 	return s.n > 0;
 }
 
+static bool is_absent(const struct log_field *f)
+{
+	return f->kind == LOG_FIELD_TEXT && f->text.p == NULL;
+}
+
 static void put_pairs(struct buf *b, const struct log_field *fields, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
+		if (is_absent(&fields[i]))
+			continue;
 		buf_addf(b, " %s=", fields[i].key);
 		if (fields[i].kind == LOG_FIELD_NUMBER)
 			buf_addf(b, "%lld", (long long)fields[i].number);
@@ -144,6 +151,8 @@ static void format_json(struct buf *b, enum log_level level, struct slice msg, c
 	buf_addf(b, "\",\"level\":\"%s\",\"msg\":", level_names[level]);
 	put_quoted(b, msg);
 	for (size_t i = 0; i < n; i++) {
+		if (is_absent(&fields[i]))
+			continue;
 		buf_addf(b, ",\"%s\":", fields[i].key);
 		if (fields[i].kind == LOG_FIELD_NUMBER)
 			buf_addf(b, "%lld", (long long)fields[i].number);
@@ -197,6 +206,8 @@ static bool send_journal(struct slice msg, enum log_level level, const struct lo
 	buf_addf(&text, "PRIORITY=%d", level_priority[level]);
 	ends[count++] = buf_len(&text);
 	for (size_t i = 0; i < n && i < JOURNAL_FIELDS_MAX; i++) {
+		if (is_absent(&fields[i]))
+			continue;
 		buf_add_str(&text, "RIVET_");
 		for (const char *k = fields[i].key; *k != '\0'; k++)
 			buf_add_byte(&text, (uint8_t)(*k >= 'a' && *k <= 'z' ? *k - 32 : *k));

@@ -17,6 +17,7 @@ struct log_field {
 	enum { LOG_FIELD_TEXT, LOG_FIELD_NUMBER } kind;
 };
 
+/* A text that is NULL: the field is left out. */
 #define LOG_STR(k, s) ((struct log_field){.key = (k), .text = slice_str(s), .kind = LOG_FIELD_TEXT})
 #define LOG_SLICE(k, s) ((struct log_field){.key = (k), .text = (s), .kind = LOG_FIELD_TEXT})
 #define LOG_NUM(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v), .kind = LOG_FIELD_NUMBER})

@@ -456,65 +456,66 @@ void engine_close(struct engine *g, void (*closed)(void *arg), void *arg)
 
 /* ---- metrics ---- */
 
-static void put(struct buf *b, const char *name, const char *help, const char *type, uint64_t v)
+static void put(struct metric_out *out, enum metric_id id, uint64_t v)
 {
-	buf_addf(b,
-		 "# HELP rivet_runnerd_engine_%s %s\n# TYPE rivet_runnerd_engine_%s %s\nrivet_runnerd_engine_%s %llu\n",
-		 name, help, name, type, name, (unsigned long long)v);
+	metric_put(out, id, NULL, NULL, v);
 }
 
-static void put_link(const struct engine *g, struct buf *out)
+static void put_link(const struct engine *g, struct metric_out *out)
 {
-	struct engine_link_stats l = {0};
+	struct engine_link_stats l = {.state = "closed"};
 	if (g->link != NULL)
 		engine_link_stats(g->link, &l);
-	put(out, "online", "1 while registered.", "gauge", g->online);
-	put(out, "connects_total", "Attempts to connect.", "counter", l.connects);
-	put(out, "registrations_total", "Connections the engine welcomed.", "counter", l.registrations);
-	put(out, "frames_in_total", "Messages of the engine.", "counter", l.frames_in);
-	put(out, "frames_out_total", "Messages to the engine.", "counter", l.frames_out);
-	put(out, "bytes_in_total", "Bytes of the engine's messages.", "counter", l.bytes_in);
-	put(out, "bytes_out_total", "Bytes of messages to the engine.", "counter", l.bytes_out);
-	put(out, "frames_bad_total", "Messages that could not be understood.", "counter", l.frames_bad);
-	put(out, "window_shut_total", "Times the engine was behind with reading.", "counter", l.window_shut);
-	put(out, "queued_bytes", "Bytes on their way to the engine.", "gauge", l.queued_bytes);
+	for (const char *const *name = engine_link_state_names; *name != NULL; name++)
+		metric_put(out, METRIC_LINK_STATE, *name, NULL, strcmp(*name, l.state) == 0);
+	put(out, METRIC_LINK_ONLINE, g->online);
+	put(out, METRIC_LINK_CONNECTS, l.connects);
+	put(out, METRIC_LINK_REGISTRATIONS, l.registrations);
+	put(out, METRIC_LINK_RECONNECTS, l.registrations > 0 ? l.registrations - 1 : 0);
+	put(out, METRIC_LINK_EVICTIONS, l.evictions);
+	put(out, METRIC_LINK_FRAMES_IN, l.frames_in);
+	put(out, METRIC_LINK_FRAMES_OUT, l.frames_out);
+	put(out, METRIC_LINK_BYTES_IN, l.bytes_in);
+	put(out, METRIC_LINK_BYTES_OUT, l.bytes_out);
+	put(out, METRIC_LINK_FRAMES_BAD, l.frames_bad);
+	put(out, METRIC_LINK_WINDOW_SHUT, l.window_shut);
+	put(out, METRIC_LINK_QUEUED, l.queued_bytes);
 }
 
-static void put_actors(const struct engine *g, struct buf *out)
+static void put_actors(const struct engine *g, struct metric_out *out)
 {
 	struct engine_driver_stats d = {0};
 	if (g->driver != NULL)
 		engine_driver_stats(g->driver, &d);
-	put(out, "commands_total", "Commands received.", "counter", d.commands);
-	put(out, "commands_replayed_total", "Starts that came again.", "counter", d.replays);
-	put(out, "events_total", "Events for the engine.", "counter", d.events);
-	put(out, "events_unacknowledged", "Events the engine has not acknowledged.", "gauge", d.unacked);
-	put(out, "starts_total", "Actors started.", "counter", d.starts);
-	put(out, "stops_total", "Actors reported as stopped.", "counter", d.stops);
-	put(out, "actors_known", "Actors awake, or ended lately.", "gauge", d.known);
+	put(out, METRIC_ENGINE_COMMANDS, d.commands);
+	put(out, METRIC_ENGINE_REPLAYED, d.replays);
+	put(out, METRIC_ENGINE_EVENTS, d.events);
+	put(out, METRIC_ENGINE_UNACKED, d.unacked);
+	put(out, METRIC_ENGINE_STARTS, d.starts);
+	put(out, METRIC_ENGINE_STOPS, d.stops);
+	put(out, METRIC_ENGINE_KNOWN, d.known);
 }
 
-void engine_metrics(const struct engine *g, struct buf *out)
+void engine_metrics(const struct engine *g, struct metric_out *out)
 {
 	struct engine_kv_stats k;
 	struct engine_tunnel_stats t;
 	put_link(g, out);
 	put_actors(g, out);
 	engine_kv_stats(g->kv, &k);
-	put(out, "kv_requests_total", "State requests.", "counter", k.requests);
-	put(out, "kv_refused_total", "State requests the engine refused.", "counter", k.refused);
-	put(out, "kv_unanswered_total", "State requests without an answer.", "counter", k.unanswered);
-	put(out, "kv_waiting", "State requests waiting for their turn.", "gauge", k.waiting);
-	put(out, "kv_under_way", "State requests sent and not answered.", "gauge", k.under_way);
+	put(out, METRIC_ENGINE_KV_REQUESTS, k.requests);
+	put(out, METRIC_ENGINE_KV_REFUSED, k.refused);
+	put(out, METRIC_ENGINE_KV_UNANSWERED, k.unanswered);
+	put(out, METRIC_ENGINE_KV_WAITING, k.waiting);
+	put(out, METRIC_ENGINE_KV_UNDER_WAY, k.under_way);
 	engine_tunnel_stats(g->tunnel, &t);
-	put(out, "requests_total", "HTTP requests through the tunnel.", "counter", t.requests);
-	put(out, "requests_joined_total", "Requests sent again while the first attempt ran.", "counter", t.joined);
-	put(out, "requests_aborted_total", "Requests given back to the engine.", "counter", t.aborted);
-	put(out, "requests_refused_total", "Requests refused before they reached a worker.", "counter", t.refused);
-	put(out, "websockets_total", "WebSockets through the tunnel.", "counter", t.websockets);
-	put(out, "websockets_reopened_total", "Hibernating WebSockets opened to another worker.", "counter",
-	    t.reopened);
-	put(out, "messages_lost_total", "Gaps noticed in WebSocket messages.", "counter", t.messages_lost);
-	put(out, "tunnel_flows", "Requests and WebSockets under way.", "gauge", t.flows);
-	put(out, "tunnel_bytes", "Bytes kept for them.", "gauge", t.bytes);
+	put(out, METRIC_TUNNEL_REQUESTS, t.requests);
+	put(out, METRIC_TUNNEL_JOINED, t.joined);
+	put(out, METRIC_TUNNEL_ABORTED, t.aborted);
+	put(out, METRIC_TUNNEL_REFUSED, t.refused);
+	put(out, METRIC_TUNNEL_WEBSOCKETS, t.websockets);
+	put(out, METRIC_TUNNEL_REOPENED, t.reopened);
+	put(out, METRIC_TUNNEL_LOST, t.messages_lost);
+	put(out, METRIC_TUNNEL_FLOWS, t.flows);
+	put(out, METRIC_TUNNEL_BYTES, t.bytes);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "actor/actor_table.h"
+#include "base/metric.h"
 #include "engine/engine_endpoint.h"
 
 struct engine;
@@ -65,7 +66,7 @@ void engine_close(struct engine *g, void (*closed)(void *arg), void *arg);
 
 /* NULL once closing. */
 struct actor_table *engine_actors(struct engine *g);
-void engine_metrics(const struct engine *g, struct buf *out);
+void engine_metrics(const struct engine *g, struct metric_out *out);
 
 /* One actor for an operator; text lives during the call. */
 struct engine_view {

@@ -210,7 +210,7 @@ static void start(struct engine_actor *a, const struct actor_type *type)
 	a->state = EA_LIVE;
 	d->stats.starts++;
 	LOG(DEBUG, "actor starting", LOG_STR("actor_id", a->id), LOG_STR("actor_name", a->name),
-	    LOG_NUM("generation", a->generation));
+	    LOG_STR("actor_key", a->key), LOG_NUM("generation", a->generation));
 	engine_alarm_begin(a);
 }
 
@@ -322,7 +322,7 @@ void engine_actor_end(struct engine_actor *a, char *message)
 	if (message != NULL) {
 		a->how = STOPPED_START_FAILED;
 		LOG(WARN, "actor not started", LOG_STR("actor_id", a->id), LOG_STR("actor_name", a->name),
-		    LOG_NUM("generation", a->generation), LOG_STR("reason", message));
+		    LOG_STR("actor_key", a->key), LOG_NUM("generation", a->generation), LOG_STR("reason", message));
 	}
 	tell_stopped(a);
 }

@@ -129,7 +129,7 @@ static void fill_exchange(struct engine_flow *f, struct http_head *h)
 	x->target = slice_dup(h->target);
 	x->method = slice_dup(h->method);
 	x->no_body = h->framing == HTTP_FRAMING_NONE;
-	x->begun_mono_ms = loop_mono_ms(f->t->o.loop);
+	x->begun_mono_us = loop_mono_us(f->t->o.loop);
 	for (size_t i = 0; i < sizeof(f->pair); i++)
 		snprintf(x->request_id + 2 * i, 3, "%02x", f->pair[i]);
 	snprintf(x->actor_id, sizeof(x->actor_id), "%s", f->actor->id);

@@ -177,6 +177,7 @@ static void end_for_good(struct engine_link *l, bool was_online)
 
 static void evicted(struct engine_link *l, bool was_online)
 {
+	l->stats.evictions++;
 	engine_link_say_over(l, "another runner has registered with this runner key");
 	end_for_good(l, was_online);
 	if (l->state == LINK_OVER)
@@ -428,9 +429,16 @@ uint64_t engine_link_read(const struct engine_link *l)
 	return l->window.read;
 }
 
+const char *const engine_link_state_names[] = {
+    [LINK_OFFLINE] = "offline", [LINK_CONNECTING] = "connecting", [LINK_WAIT_INIT] = "wait_init",
+    [LINK_ONLINE] = "online",   [LINK_DRAINING] = "draining",     [LINK_FINISHING] = "finishing",
+    [LINK_OVER] = "over",       [LINK_CLOSED] = "closed",         [LINK_STATES] = NULL,
+};
+
 void engine_link_stats(const struct engine_link *l, struct engine_link_stats *ret)
 {
 	*ret = l->stats;
+	ret->state = engine_link_state_names[l->state];
 	ret->queued_bytes = l->ws == NULL ? 0 : ws_client_queued(l->ws);
 	ret->unconsumed = (size_t)(l->window.sent - l->window.read);
 }

@@ -116,10 +116,14 @@ struct engine_link_stats {
 	uint64_t frames_bad;   /* undecodable, of the engine */
 	uint64_t refused_full; /* sends */
 	uint64_t window_shut;  /* times the engine was behind */
-	size_t queued_bytes;   /* on their way, now */
-	size_t unconsumed;     /* frames the engine is not known to have read, now */
+	uint64_t evictions;
+	const char *state;   /* now; one of engine_link_state_names */
+	size_t queued_bytes; /* on their way, now */
+	size_t unconsumed;   /* frames the engine is not known to have read, now */
 };
 void engine_link_stats(const struct engine_link *l, struct engine_link_stats *ret);
+/* Every state a link can be in; ends with NULL. */
+extern const char *const engine_link_state_names[];
 
 /* Idempotent. Drops the socket; only closed() follows. */
 void engine_link_close(struct engine_link *l);

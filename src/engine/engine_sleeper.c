@@ -246,7 +246,7 @@ static void wake(struct engine_sleeper *s)
 		waking_failed(s, "guard", "actor_wake_retries_exceeded");
 		return;
 	}
-	if (hibernation_exchange(s->h, &exchange_ops, s, loop_mono_ms(t->o.loop), &s->f.x) != 0) {
+	if (hibernation_exchange(s->h, &exchange_ops, s, loop_mono_us(t->o.loop), &s->f.x) != 0) {
 		waking_failed(s, "guard", "service_unavailable");
 		return;
 	}
@@ -633,6 +633,7 @@ struct engine_sleeper *engine_sleeper_restore(struct engine_tunnel *t, const str
 	snprintf(x->connection_id, sizeof(x->connection_id), "%s", connection_id);
 	x->subprotocols = subprotocols.n == 0 ? NULL : slice_dup(subprotocols);
 	sleeper_init(s, x, &answer);
+	x->begun_mono_us = 0;
 	exchange_leave(x, EXCHANGE_FRONT, EXCHANGE_DONE);
 	s->state = SLEEPER_ASLEEP;
 	s->agreed = s->any_index = true;

@@ -37,7 +37,7 @@ struct loop {
 	struct timer_heap timers;
 	size_t n_handles;    /* of users */
 	unsigned stops;      /* loop_stop calls since loop_run began */
-	int64_t now_mono_ms; /* -1: not read yet in this turn */
+	int64_t now_mono_us; /* -1: not read yet in this turn */
 	int64_t skew_ms;     /* loop_skew */
 	int64_t frozen_ms;   /* where loop_freeze stopped the clock; -1: it runs */
 	void (*tick)(void *arg);
@@ -104,11 +104,16 @@ static void run_tasks(struct loop *l)
 
 /* ---- the turn ---- */
 
+int64_t loop_mono_us(struct loop *l)
+{
+	if (l->now_mono_us < 0)
+		l->now_mono_us = (l->frozen_ms < 0 ? clock_mono_us() : l->frozen_ms * 1000) + l->skew_ms * 1000;
+	return l->now_mono_us;
+}
+
 int64_t loop_mono_ms(struct loop *l)
 {
-	if (l->now_mono_ms < 0)
-		l->now_mono_ms = (l->frozen_ms < 0 ? clock_mono_ms() : l->frozen_ms) + l->skew_ms;
-	return l->now_mono_ms;
+	return loop_mono_us(l) / 1000;
 }
 
 static bool something_alive(const struct loop *l)
@@ -126,7 +131,7 @@ static void on_check(uv_check_t *handle)
 {
 	struct loop *l = CAST(struct loop, handle->data, LOOP_MAGIC);
 	uv_idle_stop(&l->idle);
-	l->now_mono_ms = -1;
+	l->now_mono_us = -1;
 	timer_heap_run(&l->timers, loop_mono_ms(l));
 	run_tasks(l);
 	if (l->tick != NULL)
@@ -146,7 +151,7 @@ static void on_timer(uv_timer_t *handle)
 static void on_prepare(uv_prepare_t *handle)
 {
 	struct loop *l = CAST(struct loop, handle->data, LOOP_MAGIC);
-	l->now_mono_ms = -1;
+	l->now_mono_us = -1;
 	if (!list_empty(&l->tasks) || stopping_now(l)) {
 		uv_idle_start(&l->idle, on_idle);
 		return;
@@ -157,7 +162,7 @@ static void on_prepare(uv_prepare_t *handle)
 		return;
 	}
 	int64_t wait = due - loop_mono_ms(l);
-	l->now_mono_ms = -1; /* the wait makes it old */
+	l->now_mono_us = -1; /* the wait makes it old */
 	uv_timer_start(&l->timer, on_timer, wait < 0 ? 0 : (uint64_t)wait, 0);
 }
 
@@ -207,13 +212,13 @@ void loop_skew(struct loop *l, int64_t ms)
 {
 	CHECK(ms >= 0);
 	l->skew_ms += ms;
-	l->now_mono_ms = -1;
+	l->now_mono_us = -1;
 }
 
 void loop_freeze(struct loop *l, bool on)
 {
 	l->frozen_ms = on ? clock_mono_ms() : -1;
-	l->now_mono_ms = -1;
+	l->now_mono_us = -1;
 }
 
 /* ---- open and close ---- */
@@ -222,7 +227,7 @@ int loop_open(struct loop **ret)
 {
 	struct loop *l = mem_zalloc(sizeof(*l));
 	l->magic = LOOP_MAGIC;
-	l->now_mono_ms = -1;
+	l->now_mono_us = -1;
 	l->frozen_ms = -1;
 	list_init(&l->tasks);
 	list_init(&l->signals);

@@ -440,17 +440,9 @@ void local_close(struct local *l, void (*closed)(void *arg), void *arg)
 	local_driver_close(l->driver, on_driver_closed, l);
 }
 
-void local_metrics(const struct local *l, struct buf *out)
+void local_metrics(const struct local *l, struct metric_out *out)
 {
-	const struct {
-		const char *name, *help;
-		uint64_t v;
-	} rows[] = {{"requests_total", "Requests for actors.", l->counters.requests},
-		    {"websockets_total", "WebSockets for actors.", l->counters.websockets},
-		    {"api_calls_total", "Calls of the REST API.", l->counters.api_calls},
-		    {"wakes_total", "Actors woken.", l->counters.wakes},
-		    {"refused_total", "Requests refused before they reached a worker.", l->counters.refused}};
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		buf_addf(out, "# HELP rivet_runnerd_%s %s\n# TYPE rivet_runnerd_%s counter\nrivet_runnerd_%s %llu\n",
-			 rows[i].name, rows[i].help, rows[i].name, rows[i].name, (unsigned long long)rows[i].v);
+	metric_put(out, METRIC_API_CALLS, NULL, NULL, l->counters.api_calls);
+	metric_put(out, METRIC_GATEWAY_REFUSED, NULL, NULL, l->counters.refused);
+	metric_put_types(out, METRIC_RESTARTS, l->counters.restarts, sizeof(l->counters.restarts[0]));
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "actor/actor_table.h"
+#include "base/metric.h"
 #include "store/store.h"
 
 struct local;
@@ -66,5 +67,5 @@ struct local_driver *local_driver_of(struct local *l);
  * answer (403, 421). Same rules as the public listener. */
 unsigned local_access_check(const struct local *l, const struct http_head *h);
 
-/* Appends Prometheus text of traffic, wakes and gateway outcomes (names start with rivet_runnerd_). */
-void local_metrics(const struct local *l, struct buf *out);
+/* What the API and the gateway count. */
+void local_metrics(const struct local *l, struct metric_out *out);

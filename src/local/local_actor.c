@@ -23,6 +23,11 @@
 #define ALARM_ATTEMPTS_MAX 6
 #define ALARM_RETRY_FIRST_MS 2000
 
+/* What every record of an actor's life carries. */
+#define RECORD_LOG(a)                                                                                               \
+	LOG_STR("actor_id", (a)->rec.id), LOG_STR("actor_name", (a)->rec.name), LOG_STR("actor_key", (a)->rec.key), \
+	    LOG_NUM("generation", (a)->rec.generation)
+
 static void on_work(void *arg);
 static void on_back_off(void *arg);
 static void on_alarm_again(void *arg);
@@ -177,6 +182,13 @@ static uint32_t back_off_s(const struct local_actor *a)
 	return ms <= 0 ? 1 : (uint32_t)((ms + 999) / 1000);
 }
 
+/* Where it is counted. */
+static unsigned type_slot(const struct local_actor *a)
+{
+	const struct actor_type *type = local_type(a->d->l, slice_str(a->rec.name));
+	return type == NULL ? 0 : type->slot;
+}
+
 void local_actor_offer(struct local_actor *a, struct exchange *x)
 {
 	struct local_driver *d = a->d;
@@ -191,6 +203,7 @@ void local_actor_offer(struct local_actor *a, struct exchange *x)
 			return;
 		}
 	}
+	x->type_slot = type_slot(a);
 	if (d->draining)
 		local_refuse_later(d, x, 503, "guard", "service_unavailable", mem_strdup(dropped_reason), 5);
 	else if (a->state == LA_DESTROYED || a->destroy_wish)
@@ -243,7 +256,8 @@ static void begin_wake(struct local_actor *a)
 	a->rec.wake_wanted = false;
 	a->rec.reschedule_ts = 0;
 	a->rec.pending_allocation_ts = 0;
-	a->d->l->counters.wakes++;
+	if (a->restart.failures > 0)
+		a->d->l->counters.restarts[type_slot(a)]++;
 	save(a, false, on_woken);
 }
 
@@ -253,8 +267,7 @@ static void start_failed(struct local_actor *a, const char *why)
 	a->state = LA_ASLEEP;
 	stop_ringing(a);
 	stop_rolling(a);
-	LOG(ERROR, "actor not woken", LOG_STR("actor_id", a->rec.id), LOG_STR("actor_name", a->rec.name),
-	    LOG_STR("reason", why));
+	LOG(ERROR, "actor not woken", RECORD_LOG(a), LOG_STR("reason", why));
 }
 
 static void command_start(struct local_actor *a)
@@ -287,8 +300,7 @@ static void command_start(struct local_actor *a)
 		return;
 	}
 	a->state = LA_LIVE;
-	LOG(DEBUG, "actor starting", LOG_STR("actor_id", a->rec.id), LOG_STR("actor_name", a->rec.name),
-	    LOG_NUM("generation", a->rec.generation));
+	LOG(DEBUG, "actor starting", RECORD_LOG(a));
 	struct list late;
 	list_init(&late);
 	list_move_all(&late, &a->waiting);
@@ -370,7 +382,7 @@ static void on_destroyed(struct store_job *job)
 	free_save(a);
 	a->destroy_wish = false;
 	if (result == 0) {
-		LOG(INFO, "actor destroyed", LOG_STR("actor_id", a->rec.id), LOG_STR("actor_name", a->rec.name));
+		LOG(INFO, "actor destroyed", RECORD_LOG(a));
 		a->state = LA_DESTROYED;
 		forget_key(a);
 		local_hibernation_destroyed(a->d->l, a->rec.id);
@@ -398,7 +410,7 @@ static void on_ended(struct store_job *job)
 	struct store_actor_save *v = CONTAINER_OF(job, struct store_actor_save, job);
 	struct local_actor *a = CAST(struct local_actor, v->user, LOCAL_ACTOR_MAGIC);
 	if (job->result != 0)
-		LOG(WARN, "an actor's sleep was not recorded", LOG_STR("actor_id", a->rec.id),
+		LOG(WARN, "an actor's sleep was not recorded", RECORD_LOG(a),
 		    LOG_STR("reason", job->result == -ENOSPC ? "the disk is full" : "the store failed"));
 	free_save(a);
 	a->state = LA_ASLEEP;
@@ -573,8 +585,7 @@ static void save_alarm(struct local_actor *a, int64_t due_wall_ms, int64_t now_d
 
 static void give_up_alarm(struct local_actor *a, int64_t due_wall_ms, const char *why)
 {
-	LOG(ERROR, "alarm given up after six attempts", LOG_STR("actor_id", a->rec.id),
-	    LOG_STR("actor_name", a->rec.name), LOG_NUM("due_ms", due_wall_ms),
+	LOG(ERROR, "alarm given up after six attempts", RECORD_LOG(a), LOG_NUM("due_ms", due_wall_ms),
 	    LOG_STR("reason", why == NULL ? "" : why));
 	local_alarm_failed_keep(a->d, a->rec.number, due_wall_ms, why);
 }
@@ -589,7 +600,7 @@ static void alarm_over(struct local_actor *a, int64_t due_wall_ms, bool ok, cons
 	if (a->rec.alarm_at_wall_ms != due_wall_ms)
 		return; /* set anew meanwhile */
 	if (again)
-		LOG(WARN, "alarm failed; it rings again", LOG_STR("actor_id", a->rec.id), LOG_NUM("attempt", attempts),
+		LOG(WARN, "alarm failed; it rings again", RECORD_LOG(a), LOG_NUM("attempt", attempts),
 		    LOG_NUM("next_ms", wait_ms), LOG_STR("reason", why == NULL ? "" : why));
 	else if (!ok)
 		give_up_alarm(a, due_wall_ms, why);
@@ -658,8 +669,7 @@ static void note_failure(struct local_actor *a, const struct actor_report *r)
 		a->rec.wake_wanted = true;
 		a->rec.reschedule_ts = clock_wall_ms() + restart_wait_ms(&a->restart, loop_mono_ms(a->d->l->o.loop));
 	}
-	LOG(WARN, "actor ended unasked", LOG_STR("actor_id", a->rec.id), LOG_STR("actor_name", a->rec.name),
-	    LOG_NUM("generation", a->rec.generation), LOG_NUM("failures", a->restart.failures),
+	LOG(WARN, "actor ended unasked", RECORD_LOG(a), LOG_NUM("failures", a->restart.failures),
 	    LOG_NUM("back_off_ms", restart_wait_ms(&a->restart, loop_mono_ms(a->d->l->o.loop))),
 	    LOG_STR("reason", r->message == NULL ? "" : r->message));
 }

@@ -204,7 +204,7 @@ static void on_created(struct store_job *job)
 	if (job->result == 0) {
 		created = LOCAL_CALL_CREATED;
 		LOG(INFO, "actor created", LOG_STR("actor_id", q->actor.id), LOG_STR("actor_name", q->actor.name),
-		    LOG_STR("actor_key", q->actor.key == NULL ? "" : q->actor.key));
+		    LOG_STR("actor_key", q->actor.key));
 	} else if (job->result == STORE_ACTOR_KEY_TAKEN) {
 		o = LOCAL_CALL_KEY_TAKEN;
 	} else if (job->result == STORE_NAMESPACE_ABSENT) {

@@ -38,7 +38,7 @@ static void fill_exchange(struct exchange *x, struct local *l, struct http_conn 
 	x->subprotocols = mem_strdup(route->subprotocols);
 	x->method = slice_dup(h->method);
 	x->no_body = h->framing == HTTP_FRAMING_NONE;
-	x->begun_mono_ms = loop_mono_ms(l->o.loop);
+	x->begun_mono_us = loop_mono_us(l->o.loop);
 	snprintf(x->request_id, sizeof(x->request_id), "%s", actor_id_new().text);
 	if (x->kind == EXCHANGE_WEBSOCKET)
 		snprintf(x->connection_id, sizeof(x->connection_id), "%s", actor_id_new().text);

@@ -184,7 +184,7 @@ static void on_ready_timeout(void *arg)
 {
 	struct local_front *f = arg;
 	char metadata[96];
-	int64_t waited_ms = loop_mono_ms(f->r.local->o.loop) - f->x->begun_mono_ms;
+	int64_t waited_ms = loop_mono_ms(f->r.local->o.loop) - f->x->begun_mono_us / 1000;
 	int64_t limit_ms = local_driver_ready_ms(f->r.local->driver, f->x->actor_id);
 	if (exchange_joined(f->x))
 		return;
@@ -208,7 +208,6 @@ void local_gateway_request(struct local *l, struct http_conn *c, const struct ht
 				SLICE_NONE);
 		return;
 	}
-	l->counters.requests++;
 	if (!f->x->no_body)
 		http_conn_pause(c, true);
 	local_front_offer(f, route);

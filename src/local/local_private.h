@@ -15,7 +15,8 @@
 #define LOCAL_MAGIC 0x6c6f6361u
 
 struct local_counters {
-	uint64_t requests, websockets, wakes, refused, api_calls;
+	uint64_t refused, api_calls;
+	uint64_t restarts[LIMIT_METRIC_TYPES]; /* by actor type: wakes after a failure */
 };
 
 struct local {

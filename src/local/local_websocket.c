@@ -225,7 +225,7 @@ static void on_ready_timeout(void *arg)
 {
 	struct local_front *f = arg;
 	struct http_conn *c = f->r.conn;
-	int64_t waited_ms = loop_mono_ms(f->r.local->o.loop) - f->x->begun_mono_ms;
+	int64_t waited_ms = loop_mono_ms(f->r.local->o.loop) - f->x->begun_mono_us / 1000;
 	int64_t limit_ms = local_driver_ready_ms(f->r.local->driver, f->x->actor_id);
 	if (exchange_joined(f->x))
 		return;
@@ -250,7 +250,6 @@ void local_websocket_request(struct local *l, struct http_conn *c, const struct 
 		local_websocket_refuse(l, c, h, "guard", "service_unavailable");
 		return;
 	}
-	l->counters.websockets++;
 	http_conn_pause(c, true);
 	local_front_offer(f, route);
 }

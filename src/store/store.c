@@ -279,10 +279,20 @@ void store_stats(const struct store *s, struct store_stats *ret)
 	    .commits = atomic_load_explicit(&s->commits, memory_order_relaxed),
 	    .writes = atomic_load_explicit(&s->writes, memory_order_relaxed),
 	    .reads = atomic_load_explicit(&s->reads, memory_order_relaxed),
-	    .commit_us_total = atomic_load_explicit(&s->commit_us_total, memory_order_relaxed),
 	    .queued = atomic_load_explicit(&s->queued, memory_order_relaxed),
 	    .failed = atomic_load_explicit(&s->failures, memory_order_relaxed),
 	};
+}
+
+void store_metrics(const struct store *s, struct metric_out *out)
+{
+	struct store_stats st;
+	store_stats(s, &st);
+	metric_put_histogram(out, METRIC_STORE_COMMIT_SECONDS, NULL, NULL, &s->commit_time);
+	metric_put(out, METRIC_STORE_WRITES, NULL, NULL, st.writes);
+	metric_put(out, METRIC_STORE_READS, NULL, NULL, st.reads);
+	metric_put(out, METRIC_STORE_FAILED, NULL, NULL, st.failed);
+	metric_put(out, METRIC_STORE_QUEUE, NULL, NULL, st.queued);
 }
 
 /* A job without done(): submitted and waited for. */

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/metric.h"
 #include "base/slice.h"
 
 struct store;
@@ -40,7 +41,7 @@ struct store_job {
 #define STORE_ORDER_API ((uint64_t)0) /* actor records, names, namespaces, configs */
 
 struct store_stats {
-	uint64_t commits, writes, reads, commit_us_total, queued, failed;
+	uint64_t commits, writes, reads, queued, failed;
 };
 
 /* Creates the directory (0700) and database if missing, takes the lock, checks the format version. Starts both threads.
@@ -61,6 +62,7 @@ void store_close(struct store *s, void (*closed)(void *arg), void *arg);
 /* A sync failed: writes are refused with -EIO until a restart. */
 bool store_failed(const struct store *s);
 void store_stats(const struct store *s, struct store_stats *ret);
+void store_metrics(const struct store *s, struct metric_out *out);
 
 /* The daemon's own small settings in the database (runner key, ...). Synchronous, only before the loop runs.
  * 0, 1 when absent, or -errno. *ret is owned by the caller (mem_free). */

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "base/limits.h"
+#include "base/metric.h"
 #include "store/store.h"
 #include "store/store_db.h"
 #include "store/store_lock.h"
@@ -36,7 +37,8 @@ struct store {
 	int checkpoint_at_frames; /* the writer's: length of the log to be shortened next */
 	atomic_bool doomed;
 	atomic_bool failed;
-	atomic_uint_fast64_t commits, writes, reads, commit_us_total, failures, queued;
+	atomic_uint_fast64_t commits, writes, reads, failures, queued;
+	struct metric_histogram commit_time; /* the writer adds */
 
 	pthread_mutex_t mutex; /* guards everything below */
 	pthread_cond_t writer_wakes, reader_wakes, checkpointer_wakes, settled;

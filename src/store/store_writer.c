@@ -118,7 +118,7 @@ static void count(struct store *s, const struct list *batch, bool committed, int
 	atomic_fetch_add_explicit(committed ? &s->writes : &s->failures, writes, memory_order_relaxed);
 	if (committed && writes > 0) {
 		atomic_fetch_add_explicit(&s->commits, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&s->commit_us_total, (uint64_t)us, memory_order_relaxed);
+		metric_observe(&s->commit_time, us);
 	}
 }
 

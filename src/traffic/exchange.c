@@ -11,14 +11,24 @@
  * join, the back's over() after it), the back leaves first (over() of the
  * front), nobody wants it (exchange_refuse). While an end is inside one of
  * these calls its peer's op must not call it back: `calling` holds that to
- * account, but for go(), which an end must be ready for at any time. */
+ * account, but for go(), which an end must be ready for at any time.
+ *
+ * What comes of each is decided when the first end leaves, and counted when the
+ * last has. */
 #include "traffic/exchange.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 
 #define EXCHANGE_MAGIC 0x65786368u
 
 static size_t n_open;
+
+/* By actor type. */
+static struct {
+	uint64_t requests[EXCHANGE_OUTCOMES], websockets[EXCHANGE_OUTCOMES];
+	struct metric_histogram duration;
+} counts[LIMIT_METRIC_TYPES];
 
 static enum exchange_side other_side(enum exchange_side side)
 {
@@ -53,11 +63,85 @@ int exchange_open(enum exchange_kind kind, const struct exchange_ops *ops, void 
 	return 0;
 }
 
+/* ---- counting ---- */
+
+static enum exchange_outcome outcome_of(const struct exchange *x, enum exchange_side side, enum exchange_why why)
+{
+	if (side == EXCHANGE_FRONT && why == EXCHANGE_GONE)
+		return OUTCOME_CLIENT_GONE;
+	if (x->ends[EXCHANGE_BACK].ops == NULL)
+		return OUTCOME_REFUSED;
+	if (why == EXCHANGE_TIMEOUT)
+		return OUTCOME_TIMEOUT;
+	if (why == EXCHANGE_STOPPED)
+		return OUTCOME_STOPPED;
+	if (why != EXCHANGE_DONE || side == EXCHANGE_FRONT || x->status == 0)
+		return x->status == 0 ? OUTCOME_FAILED : OUTCOME_CUT;
+	if (x->kind == EXCHANGE_WEBSOCKET)
+		return x->status == 101 ? OUTCOME_2XX : OUTCOME_REFUSED;
+	return x->status < 300   ? OUTCOME_2XX
+	       : x->status < 400 ? OUTCOME_3XX
+	       : x->status < 500 ? OUTCOME_4XX
+				 : OUTCOME_5XX;
+}
+
+static void count(const struct exchange *x)
+{
+	CHECK(x->type_slot < LIMIT_METRIC_TYPES);
+	if (x->begun_mono_us == 0)
+		return;
+	if (x->kind == EXCHANGE_WEBSOCKET) {
+		counts[x->type_slot].websockets[x->outcome]++;
+		return;
+	}
+	counts[x->type_slot].requests[x->outcome]++;
+	if (x->outcome != OUTCOME_REFUSED)
+		metric_observe(&counts[x->type_slot].duration, clock_mono_us() - x->begun_mono_us);
+}
+
+/* Outcomes that a kind cannot have have no word. */
+static void put_outcomes(struct metric_out *out, enum metric_id id, const char *const words[EXCHANGE_OUTCOMES],
+			 bool websockets)
+{
+	for (unsigned slot = 0; slot < metric_type_count(); slot++) {
+		const uint64_t *n = websockets ? counts[slot].websockets : counts[slot].requests;
+		for (unsigned i = 0; i < EXCHANGE_OUTCOMES; i++)
+			if (words[i] != NULL)
+				metric_put(out, id, metric_type_name(slot), words[i], n[i]);
+	}
+}
+
+void exchange_metrics(struct metric_out *out)
+{
+	static const char *const request_words[EXCHANGE_OUTCOMES] = {
+	    [OUTCOME_2XX] = "2xx",         [OUTCOME_3XX] = "3xx",
+	    [OUTCOME_4XX] = "4xx",         [OUTCOME_5XX] = "5xx",
+	    [OUTCOME_REFUSED] = "refused", [OUTCOME_TIMEOUT] = "timeout",
+	    [OUTCOME_FAILED] = "failed",   [OUTCOME_CUT] = "cut",
+	    [OUTCOME_STOPPED] = "stopped", [OUTCOME_CLIENT_GONE] = "client_gone",
+	};
+	static const char *const websocket_words[EXCHANGE_OUTCOMES] = {
+	    [OUTCOME_2XX] = "closed",
+	    [OUTCOME_REFUSED] = "refused",
+	    [OUTCOME_TIMEOUT] = "timeout",
+	    [OUTCOME_FAILED] = "failed",
+	    [OUTCOME_CUT] = "cut",
+	    [OUTCOME_STOPPED] = "stopped",
+	    [OUTCOME_CLIENT_GONE] = "client_gone",
+	};
+	metric_put(out, METRIC_EXCHANGES, NULL, NULL, n_open);
+	put_outcomes(out, METRIC_REQUESTS, request_words, false);
+	for (unsigned slot = 0; slot < metric_type_count(); slot++)
+		metric_put_histogram(out, METRIC_REQUEST_SECONDS, metric_type_name(slot), NULL, &counts[slot].duration);
+	put_outcomes(out, METRIC_WEBSOCKETS, websocket_words, true);
+}
+
 static void exchange_free(struct exchange *x)
 {
 	CHECK(!list_linked(&x->waiting));
 	CHECK(n_open > 0);
 	n_open--;
+	count(x);
 	mem_free(x->head);
 	mem_free(x->target);
 	mem_free(x->subprotocols);
@@ -108,6 +192,7 @@ static bool reaches(const struct exchange *x, enum exchange_side from, enum exch
 
 void exchange_head(struct exchange *x, const struct http_head *h)
 {
+	x->status = h->status;
 	if (!reaches(x, EXCHANGE_BACK, EXCHANGE_FRONT))
 		return;
 	x->ends[EXCHANGE_BACK].calling = true;
@@ -167,6 +252,8 @@ void exchange_leave(struct exchange *x, enum exchange_side side, enum exchange_w
 	enum exchange_side to = other_side(side);
 	bool tell = reaches(x, side, to);
 	CHECK(!x->ends[side].calling);
+	if (x->outcome == OUTCOME_OPEN)
+		x->outcome = (uint8_t)outcome_of(x, side, why);
 	x->unwritten = exchange_unwritten(x);
 	x->ends[side].here = false;
 	x->ends[side].stopped = false; /* what is still pushed this way is dropped, not waited for */
@@ -191,6 +278,7 @@ void exchange_refuse(struct exchange *x, unsigned status, const char *group, con
 	x->dropped = NULL;
 	x->holder = NULL;
 	x->refusal = (struct exchange_refusal){status, group, code, message, retry_after_s};
+	x->outcome = OUTCOME_REFUSED;
 	x->ends[EXCHANGE_BACK].stopped = false;
 	x->ends[EXCHANGE_FRONT].ops->over(x->ends[EXCHANGE_FRONT].arg, x, EXCHANGE_REFUSED); /* may free x */
 }

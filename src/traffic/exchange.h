@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "base/metric.h"
 #include "codec/http_head.h"
 
 enum exchange_kind { EXCHANGE_HTTP, EXCHANGE_WEBSOCKET };
@@ -29,6 +30,22 @@ enum exchange_why {
 	EXCHANGE_TIMEOUT,   /* back: request_timeout passed before the first byte of the answer */
 	EXCHANGE_STOPPED,   /* back: the actor was stopped (sleep, drain, destroy): WebSocket 1001 actor.stopped */
 	EXCHANGE_CRASHED,   /* back: its worker crashed: WebSocket 1012 */
+};
+
+/* What came of it, as it is counted. */
+enum exchange_outcome {
+	OUTCOME_OPEN,
+	OUTCOME_2XX, /* the worker's answer; a WebSocket that was closed in order */
+	OUTCOME_3XX,
+	OUTCOME_4XX,
+	OUTCOME_5XX,
+	OUTCOME_REFUSED, /* never executed; a WebSocket that was not accepted */
+	OUTCOME_TIMEOUT,
+	OUTCOME_FAILED,  /* the worker ended or broke HTTP before an answer */
+	OUTCOME_CUT,     /* the same in the middle of it */
+	OUTCOME_STOPPED, /* with its actor */
+	OUTCOME_CLIENT_GONE,
+	EXCHANGE_OUTCOMES
 };
 
 struct exchange;
@@ -76,8 +93,11 @@ struct exchange {
 	char actor_id[64];
 	char *actor_key; /* NULL: none */
 	int64_t generation;
-	bool no_body; /* nothing follows the head */
-	int64_t begun_mono_ms;
+	bool no_body;          /* nothing follows the head */
+	int64_t begun_mono_us; /* loop_mono_us of its head; 0: nobody's request, it is not counted */
+	unsigned type_slot;    /* actor_type.slot, once the type is known */
+	unsigned status;       /* of the worker's answer; 0: none yet */
+	uint8_t outcome;       /* enum exchange_outcome, once an end has left */
 	struct exchange_refusal refusal;
 	const char *stop_reason; /* EXCHANGE_STOPPED: why the actor is stopped, static; NULL: not known */
 	size_t unwritten;        /* once the back has left */
@@ -92,9 +112,9 @@ struct exchange {
 	} ends[2];
 };
 
-enum exchange_outcome { EXCHANGE_FULL = 1 /* LIMIT_EXCHANGES are open */ };
+enum { EXCHANGE_FULL = 1 /* LIMIT_EXCHANGES are open */ };
 
-/* A new exchange with its front end. 0 or EXCHANGE_FULL. The caller then fills begun_mono_ms and the text fields, with
+/* A new exchange with its front end. 0 or EXCHANGE_FULL. The caller then fills begun_mono_us and the text fields, with
  * mem_ strings that the exchange frees. */
 int exchange_open(enum exchange_kind kind, const struct exchange_ops *ops, void *arg, struct exchange **ret);
 
@@ -133,3 +153,6 @@ void exchange_refuse(struct exchange *x, unsigned status, const char *group, con
 
 /* Open exchanges, for metrics and drain. */
 size_t exchange_count(void);
+
+/* What those that are over came to, by actor type, and how long they took. */
+void exchange_metrics(struct metric_out *out);

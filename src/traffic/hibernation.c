@@ -39,9 +39,17 @@ static char *chosen_by(const struct http_head *answer)
 	return f == NULL ? NULL : slice_dup(f->value);
 }
 
+static size_t n_clients;
+
+size_t hibernation_count(void)
+{
+	return n_clients;
+}
+
 struct hibernation *hibernation_new(const struct exchange *x, const struct http_head *answer)
 {
 	struct hibernation *h = mem_zalloc(sizeof(*h));
+	n_clients++;
 	h->head = http_head_copy(x->head);
 	h->target = mem_strdup(x->target);
 	h->subprotocols = mem_strdup(x->subprotocols);
@@ -68,6 +76,7 @@ void hibernation_free(struct hibernation *h)
 {
 	if (h == NULL)
 		return;
+	n_clients--;
 	forget_all(&h->waiting);
 	forget_all(&h->handed);
 	mem_free(h->head);
@@ -83,7 +92,7 @@ void hibernation_free(struct hibernation *h)
 
 /* ---- opening anew ---- */
 
-int hibernation_exchange(const struct hibernation *h, const struct exchange_ops *ops, void *arg, int64_t now_mono_ms,
+int hibernation_exchange(const struct hibernation *h, const struct exchange_ops *ops, void *arg, int64_t now_mono_us,
 			 struct exchange **ret)
 {
 	struct exchange *x;
@@ -103,7 +112,7 @@ int hibernation_exchange(const struct hibernation *h, const struct exchange_ops 
 	memcpy(x->request_id, h->request_id, sizeof(x->request_id));
 	x->no_body = true;
 	x->reopens = true;
-	x->begun_mono_ms = now_mono_ms;
+	x->begun_mono_us = now_mono_us;
 	*ret = x;
 	return 0;
 }

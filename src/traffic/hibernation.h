@@ -14,10 +14,12 @@ struct hibernation;
 /* Of the exchange whose worker has just accepted the upgrade and agreed (x->hibernates), with its answer. */
 struct hibernation *hibernation_new(const struct exchange *x, const struct http_head *answer);
 void hibernation_free(struct hibernation *h);
+/* How many there are. */
+size_t hibernation_count(void);
 
 /* An exchange that opens it anew: the request as the client sent it, under the same connection id, not yet offered. 0
  * or EXCHANGE_FULL. */
-int hibernation_exchange(const struct hibernation *h, const struct exchange_ops *ops, void *arg, int64_t now_mono_ms,
+int hibernation_exchange(const struct hibernation *h, const struct exchange_ops *ops, void *arg, int64_t now_mono_us,
 			 struct exchange **ret);
 /* Whether the answer to that accepts the upgrade with the subprotocol of the first. */
 bool hibernation_agrees(const struct hibernation *h, const struct http_head *answer);

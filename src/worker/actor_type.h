@@ -16,6 +16,7 @@ struct actor_type {
 	char *user;      /* NULL: the daemon's; for messages */
 	bool set_user;
 	uint32_t uid, gid;
+	unsigned slot; /* no setting: metric_type_slot of the name, by actor_types; before that 0 */
 	uint32_t *groups;
 	size_t n_groups;
 	char *home, *login, *shell; /* of that user, with set_user */

@@ -7,6 +7,7 @@
 #include "worker/actor_types.h"
 
 #include "base/limits.h"
+#include "base/metric.h"
 
 struct actor_types {
 	struct actor_type **current; /* NULL-terminated */
@@ -14,10 +15,18 @@ struct actor_types {
 	size_t n_old;
 };
 
+/* Each is counted under its name from now on. */
+static void number(struct actor_type **types)
+{
+	for (size_t i = 0; types[i] != NULL; i++)
+		types[i]->slot = metric_type_slot(types[i]->name);
+}
+
 struct actor_types *actor_types_new(struct actor_type **types)
 {
 	struct actor_types *t = mem_zalloc(sizeof(*t));
 	t->current = types;
+	number(types);
 	return t;
 }
 
@@ -92,6 +101,7 @@ void actor_types_replace(struct actor_types *t, struct actor_type **types, actor
 			 struct actor_types_change *ret)
 {
 	struct actor_types_change n = {0};
+	number(types);
 	for (size_t i = 0; types[i] != NULL; i++) {
 		struct actor_type **was = &t->current[place_of(t->current, slice_str(types[i]->name))];
 		if (*was == NULL) {

@@ -72,6 +72,8 @@ static void request_free(struct runtime_request *q)
 
 static void refuse(struct runtime_request *q, const struct runtime_error *e)
 {
+	if (q->parsed)
+		worker_count_refused(q->call.kind);
 	if (q->conn != NULL)
 		runtime_answer_error(q->conn, e, false);
 	request_free(q);
@@ -139,6 +141,7 @@ static void on_then(void *arg)
 
 static void begin(struct runtime_request *q)
 {
+	q->whole_mono_us = loop_mono_us(q->socket->loop);
 	if (q->batch && q->call.n_pairs == 0 && q->n_then > 0)
 		write_part(q);
 	else if (q->batch && q->call.n_pairs == 0)
@@ -153,6 +156,7 @@ void runtime_call_done(struct runtime_call *call, enum runtime_outcome outcome)
 	struct runtime_error e;
 	CHECK(q->magic == RUNTIME_REQUEST_MAGIC);
 	q->handed = false;
+	worker_count_answered(call->kind, outcome, loop_mono_us(q->socket->loop) - q->whole_mono_us);
 	bool go_on = outcome == RUNTIME_OK && q->n_then > 0;
 	bool fits = !go_on || runtime_answer_put_entries(q, &e);
 	if (q->conn != NULL && fits && !go_on)
@@ -212,6 +216,7 @@ static void on_request(void *arg, struct http_conn *c, const struct http_head *h
 	}
 	struct runtime_request *q = request_new(rs, c);
 	bool ok = runtime_parse_head(q, h, &e);
+	q->parsed = ok;
 	/* Whose it is comes first: a stranger learns nothing else. */
 	struct runtime_error denied;
 	if (q->actor_id[0] != '\0' && !find_place(q, &pl, &denied)) {

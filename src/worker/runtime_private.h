@@ -25,6 +25,8 @@ struct runtime_request {
 	char actor_id[64];             /* "self" as said */
 	int64_t generation;            /* asked for; -1: not */
 	bool handed;                   /* runtime_ops has the call */
+	bool parsed;                   /* its kind is known */
+	int64_t whole_mono_us;         /* its body was */
 	bool utf8;
 	bool batch;
 	size_t body_max;        /* 0: the body is not read */

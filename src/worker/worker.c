@@ -25,32 +25,52 @@ static struct place *place_at(struct list *node)
 
 /* ---- what it writes ---- */
 
-static size_t log_fields(const struct worker *w, struct log_field fields[4])
+#define OWN_FIELDS 5
+
+/* Whose process it is; a shared one is no actor's. Returns how many there are. */
+static size_t log_fields(const struct worker *w, struct log_field fields[OWN_FIELDS])
 {
 	fields[0] = LOG_STR("worker_id", w->sockets.id);
 	fields[1] = LOG_STR("actor_name", w->type->name);
 	if (w->type->isolation != ISOLATION_ACTOR || list_empty(&w->seats))
 		return 2;
-	fields[2] = LOG_STR("actor_id", place_at(w->seats.next)->actor_id);
-	return 3;
+	const struct place *pl = place_at(w->seats.next);
+	fields[2] = LOG_STR("actor_id", pl->actor_id);
+	fields[3] = LOG_STR("actor_key", pl->key);
+	fields[4] = LOG_NUM("generation", pl->generation);
+	return OWN_FIELDS;
+}
+
+/* A record of its own life; how NULL: none. */
+static void log_own(const struct worker *w, struct slice msg, const char *how)
+{
+	struct log_field fields[OWN_FIELDS + 2];
+	if (!log_wants(LOG_LEVEL_DEBUG))
+		return;
+	size_t n = log_fields(w, fields);
+	fields[n++] = LOG_NUM("pid", w->pid);
+	fields[n++] = LOG_STR("how", how);
+	log_record(LOG_LEVEL_DEBUG, msg, fields, n);
 }
 
 static void on_output(void *arg, int fd, struct slice line)
 {
-	struct log_field fields[4];
+	struct log_field fields[OWN_FIELDS + 1];
 	struct worker *w = worker_of(arg);
-	size_t n = log_fields(w, fields);
+	worker_count_output(w->type, 1, 0);
 	if (!log_wants(LOG_LEVEL_INFO))
 		return;
+	size_t n = log_fields(w, fields);
 	fields[n++] = LOG_STR("stream", fd == STDERR_FILENO ? "stderr" : "stdout");
 	log_record(LOG_LEVEL_INFO, line, fields, n);
 }
 
 static void on_output_dropped(void *arg, uint64_t lines)
 {
-	struct log_field fields[4];
+	struct log_field fields[OWN_FIELDS + 1];
 	struct worker *w = worker_of(arg);
 	size_t n = log_fields(w, fields);
+	worker_count_output(w->type, 0, lines);
 	fields[n++] = LOG_NUM("lines", lines);
 	log_record(LOG_LEVEL_WARN, SLICE_LIT("worker writes too fast, lines were dropped"), fields, n);
 }
@@ -162,10 +182,11 @@ static void on_exited(void *arg, const struct proc_exit *how)
 	w->ended = with_last_words(mem_printf("worker %s (pid %d) ended%s: %s", w->sockets.id, (int)w->pid,
 					      starting ? " before it was ready" : "", text),
 				   tail);
+	if (w->failure == NULL)
+		w->failure_kind = how->signal == 0 ? START_EXIT : START_SIGNAL;
 	if (!w->asked && !starting)
-		w->pool->crashes_total++;
-	LOG(DEBUG, "worker ended", LOG_STR("worker_id", w->sockets.id), LOG_STR("actor_name", w->type->name),
-	    LOG_NUM("pid", w->pid), LOG_STR("how", text));
+		worker_count_crash(w->type, how->signal == 0 ? CRASH_EXIT : CRASH_SIGNAL);
+	log_own(w, SLICE_LIT("worker ended"), text);
 	w->proc = NULL;
 	w->state = WORKER_EXITED;
 	worker_forward_exited(w);
@@ -187,13 +208,14 @@ void worker_end(struct worker *w, int64_t grace_ms)
 		proc_stop(w->proc, grace_ms < 0 ? 0 : grace_ms);
 }
 
-void worker_fail(struct worker *w, char *why)
+void worker_fail(struct worker *w, enum worker_start_failure kind, char *why)
 {
 	if (w->failure != NULL || w->state >= WORKER_EXITED) {
 		mem_free(why);
 		return;
 	}
 	w->failure = why;
+	w->failure_kind = (uint8_t)kind;
 	worker_end(w, 0);
 }
 
@@ -265,6 +287,7 @@ void worker_is_ready(struct worker *w)
 	if (w->state != WORKER_STARTING)
 		return;
 	w->state = WORKER_READY;
+	worker_count_ready(w->type, loop_mono_us(w->pool->o.loop) - w->since_mono_us);
 	worker_ready_end(w);
 	LIST_FOR (&w->seats, node)
 		if (place_at(node)->state == PLACE_SEATED)
@@ -295,12 +318,12 @@ static struct worker *worker_new(struct worker_kind *kind, const struct place *f
 	worker_conns_init(w);
 	worker_ready_init(w);
 	list_push_back(&kind->workers, &w->node);
-	w->since_mono_ms = loop_mono_ms(l);
+	w->since_mono_us = loop_mono_us(l);
 	kind->n_workers++;
 	p->n_workers++;
 	w->has_slot = true;
 	p->n_starting++;
-	p->starts_total++;
+	worker_count_start(w->type);
 	return w;
 }
 
@@ -360,14 +383,14 @@ void worker_start(struct worker_kind *kind, struct place *first)
 	worker_place_seat(first, w);
 	if (begin(w, first, &e) < 0) {
 		w->failure = mem_strdup(e.text);
+		w->failure_kind = START_SPAWN;
 		w->asked = true;
 		w->state = WORKER_EXITED;
 		worker_look(w);
 		return;
 	}
 	w->pid = proc_pid(w->proc);
-	LOG(DEBUG, "worker started", LOG_STR("worker_id", w->sockets.id), LOG_STR("actor_name", w->type->name),
-	    LOG_NUM("pid", w->pid));
+	log_own(w, SLICE_LIT("worker started"), NULL);
 	worker_ready_begin(w);
 	if (worker_takes_calls(w))
 		worker_place_load(first);

@@ -156,9 +156,14 @@ void worker_place_over(struct place *pl, enum place_lost how, char *reason)
 	pl->state = PLACE_OVER;
 	pl->how = how;
 	pl->reason = reason;
-	if (how == PLACE_START_FAILED)
-		pl->pool->start_failures_total++;
 	tell(pl);
+}
+
+/* Takes the sentence. */
+static void over_unstarted(struct place *pl, enum worker_start_failure kind, char *why)
+{
+	worker_count_start_failed(pl->kind->type, kind);
+	worker_place_over(pl, PLACE_START_FAILED, why);
 }
 
 void worker_place_exited(struct place *pl)
@@ -169,18 +174,19 @@ void worker_place_exited(struct place *pl)
 	else if (pl->state == PLACE_LOADED)
 		worker_place_over(pl, PLACE_CRASHED, mem_strdup(w->ended));
 	else
-		worker_place_over(pl, PLACE_START_FAILED, mem_strdup(w->failure != NULL ? w->failure : w->ended));
+		over_unstarted(pl, (enum worker_start_failure)w->failure_kind,
+			       mem_strdup(w->failure != NULL ? w->failure : w->ended));
 }
 
 /* Takes the sentence. */
-static void start_failed(struct place *pl, char *why)
+static void start_failed(struct place *pl, enum worker_start_failure kind, char *why)
 {
 	timer_disarm(&pl->timer);
 	worker_call_cancel(&pl->life);
 	if (is_own(pl) || pl->worker->state == WORKER_STARTING)
-		worker_fail(pl->worker, why); /* `lost` comes with its last words */
+		worker_fail(pl->worker, kind, why); /* `lost` comes with its last words */
 	else
-		worker_place_over(pl, PLACE_START_FAILED, why);
+		over_unstarted(pl, kind, why);
 }
 
 /* Its own process gets SIGTERM now and SIGKILL at the deadline; a seat is left. */
@@ -258,13 +264,13 @@ static void on_start_answer(struct place *pl, enum worker_call_outcome outcome, 
 		return;
 	}
 	if (outcome == CALL_MALFORMED) {
-		start_failed(pl, mem_strdup("the worker's answer to the start call is not valid HTTP"));
+		start_failed(pl, START_PROTOCOL, mem_strdup("the worker's answer to the start call is not valid HTTP"));
 		return;
 	}
 	worker_is_ready(w);
 	if (!accepts(status)) {
 		char *why = mem_printf("the worker refused the start call with status %u", status);
-		start_failed(pl, why);
+		start_failed(pl, START_REFUSED, why);
 		return;
 	}
 	timer_disarm(&pl->timer);
@@ -304,15 +310,17 @@ static void on_timer(void *arg)
 	switch ((enum place_state)pl->state) {
 	case PLACE_WAITING:
 		pl->owe_unplaceable = true;
+		worker_count_start_failed(pl->kind->type, START_NO_ROOM);
 		worker_place_over(pl, PLACE_STOPPED,
 				  mem_printf("no worker was free for the actor within %lld ms (workers_max is %u)",
 					     (long long)seat_wait_ms(pl), (unsigned)pl->kind->type->workers_max));
 		break;
 	case PLACE_SEATED:
 	case PLACE_STARTING:
-		start_failed(pl, pl->farewell ? mem_strdup("the worker closed the connection without answering the "
-							   "start call")
-					      : late_sentence(pl));
+		start_failed(pl, pl->farewell ? START_PROTOCOL : START_NOT_READY,
+			     pl->farewell ? mem_strdup("the worker closed the connection without answering the "
+						       "start call")
+					  : late_sentence(pl));
 		break;
 	case PLACE_STOPPING:
 		worker_call_cancel(&pl->life);

@@ -209,14 +209,7 @@ void worker_pool_close(struct worker_pool *p, void (*closed)(void *arg), void *a
 
 void worker_pool_stats(const struct worker_pool *p, struct worker_pool_stats *ret)
 {
-	*ret = (struct worker_pool_stats){.workers = p->n_workers,
-					  .starting = p->n_starting,
-					  .starts_total = p->starts_total,
-					  .start_failures_total = p->start_failures_total,
-					  .crashes_total = p->crashes_total};
-	LIST_FOR (&p->kinds, node)
-		LIST_FOR (&kind_at(node)->waiting, waiting)
-			ret->waiting++;
+	*ret = (struct worker_pool_stats){.workers = p->n_workers, .starting = p->n_starting};
 }
 
 static void view_of(const struct worker *w, struct worker_view *ret)
@@ -229,7 +222,7 @@ static void view_of(const struct worker *w, struct worker_view *ret)
 				    .name = w->type->name,
 				    .state = states[w->state],
 				    .pid = w->state < WORKER_EXITED ? w->pid : 0,
-				    .up_ms = loop_mono_ms(w->pool->o.loop) - w->since_mono_ms,
+				    .up_ms = (loop_mono_us(w->pool->o.loop) - w->since_mono_us) / 1000,
 				    .actors = w->places.count,
 				    .connections = w->n_conns};
 }

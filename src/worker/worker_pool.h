@@ -118,6 +118,6 @@ struct worker_view {
 /* fn is called for each process; it must not call back. */
 void worker_pool_each(const struct worker_pool *p, void (*fn)(void *arg, const struct worker_view *v), void *arg);
 struct worker_pool_stats {
-	uint64_t workers, starting, waiting, starts_total, start_failures_total, crashes_total;
+	uint64_t workers, starting;
 };
 void worker_pool_stats(const struct worker_pool *p, struct worker_pool_stats *ret);

@@ -9,6 +9,7 @@
 #include "io/timer.h"
 #include "supervise/proc.h"
 #include "worker/runtime_api.h"
+#include "worker/worker_count.h"
 
 #define WORKER_POOL_MAGIC 0x77706f6fu
 #define WORKER_MAGIC 0x776f726bu
@@ -44,7 +45,7 @@ struct worker_pool {
 	struct loop_task schedule;
 	struct buf scratch; /* the request head being written */
 	size_t n_workers, n_places, n_starting;
-	uint64_t starts_total, start_failures_total, crashes_total;
+	unsigned memory_round; /* of measuring, worker_count.c */
 	bool closing;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -146,9 +147,12 @@ struct worker {
 	struct worker_socket sockets;
 	struct proc *proc; /* NULL: not spawned, or gone */
 	int32_t pid;
-	int64_t since_mono_ms; /* made */
+	int64_t since_mono_us; /* made */
 	char *failure;         /* why its start failed, or NULL */
+	uint8_t failure_kind;  /* enum worker_start_failure: of that, or how it ended */
 	char *ended;           /* how it ended, with its last words; set with WORKER_EXITED */
+	uint64_t memory_bytes; /* measured in memory_round */
+	unsigned memory_round;
 	struct timer drain;
 	struct loop_task finish;
 
@@ -188,7 +192,7 @@ void worker_start(struct worker_kind *kind, struct place *first);
 void worker_is_ready(struct worker *w);
 /* Its start has failed; the sentence (mem_) is taken. It is killed and its starting seats are lost when it is reaped.
  */
-void worker_fail(struct worker *w, char *why);
+void worker_fail(struct worker *w, enum worker_start_failure kind, char *why);
 /* SIGTERM now, SIGKILL after grace_ms. */
 void worker_end(struct worker *w, int64_t grace_ms);
 /* Something of it has closed, or its last exchange is over: goes on with ending, when it is. */

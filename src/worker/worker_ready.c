@@ -37,7 +37,7 @@ static void try_connect(struct worker *w)
 		worker_conn_release(c, true);
 		worker_is_ready(w);
 	} else if (r == -EPERM) {
-		worker_fail(w, mem_printf("the socket %s is not the worker's own", w->sockets.http));
+		worker_fail(w, START_PROTOCOL, mem_printf("the socket %s is not the worker's own", w->sockets.http));
 	} else {
 		poll_later(w);
 	}
@@ -59,7 +59,7 @@ static void on_health(struct worker_call *c, enum worker_call_outcome outcome)
 	if (outcome == CALL_ANSWERED && c->status >= 200 && c->status <= 299)
 		worker_is_ready(w);
 	else if (outcome == CALL_UNREACHABLE && c->failure == -EPERM)
-		worker_fail(w, mem_printf("the socket %s is not the worker's own", w->sockets.http));
+		worker_fail(w, START_PROTOCOL, mem_printf("the socket %s is not the worker's own", w->sockets.http));
 	else
 		poll_later(w);
 }
@@ -149,7 +149,7 @@ void worker_ready_begin(struct worker *w)
 	if (w->type->ready == READY_NOTIFY) {
 		int r = fd_watch_open(w->pool->o.loop, w->sockets.notify_fd, on_notice, w, &w->notify);
 		if (r < 0)
-			worker_fail(w, mem_printf("cannot watch %s: %s", w->sockets.notify, strerror(-r)));
+			worker_fail(w, START_SPAWN, mem_printf("cannot watch %s: %s", w->sockets.notify, strerror(-r)));
 	} else if (w->type->ready == READY_PATH || w->type->serve != SERVE_FD) {
 		poll_later(w);
 	}

@@ -156,10 +156,12 @@ const char *engine_link_why_not(const struct engine_link *l)
 	return l->online ? NULL : "not connected";
 }
 
+const char *const engine_link_state_names[] = {"closed", NULL};
+
 void engine_link_stats(const struct engine_link *l, struct engine_link_stats *ret)
 {
 	(void)l;
-	*ret = (struct engine_link_stats){0};
+	*ret = (struct engine_link_stats){.state = "closed"};
 }
 
 void engine_link_close(struct engine_link *l)

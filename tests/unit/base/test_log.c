@@ -57,7 +57,7 @@ static void test_text(void **state)
 	LOG(WARN, "worker ended", LOG_STR("worker", "w-1"), LOG_NUM("code", -1), LOG_STR("why", "no \"luck\" = x"),
 	    LOG_STR("empty", ""), LOG_STR("none", NULL));
 	assert_string_equal(behind_time(""), " warn  worker ended worker=w-1 code=-1 why=\"no \\\"luck\\\" = x\" "
-					     "empty=\"\" none=\"\"\n");
+					     "empty=\"\"\n");
 	LOG_PLAIN(ERROR, "plain");
 	assert_string_equal(behind_time(""), " error plain\n");
 }

@@ -153,7 +153,7 @@ static void test_it_is_opened_as_it_was(void **state)
 	assert_string_equal(x->target, "/ws");
 	assert_string_equal(x->subprotocols, "chat, v2");
 	assert_non_null(http_head_find(x->head, "x-own"));
-	assert_int_equal(x->begun_mono_ms, 7);
+	assert_int_equal(x->begun_mono_us, 7);
 	exchange_leave(x, EXCHANGE_FRONT, EXCHANGE_DONE);
 	hibernation_free(h);
 }
