@@ -71,7 +71,7 @@ def test_half_open_link(pool, runner, trace, mode):
         link.mode = mode
         wait_for(lambda: daemon.readyz() == 503, 20, "the loss")
         link.mode = PASS
-        wait_for(lambda: daemon.readyz() == 200, 10, "the way back")
+        wait_for(lambda: daemon.readyz() == 200, 5, "the way back")
         answers(made)
         assert (made.get("/pid").text, len(trace.events("start"))) == (pid, 1)
 
@@ -186,15 +186,6 @@ def test_short_loss_stops_nobody(link, fake_engine, trace):
     assert not trace.events("stop")
 
 
-def test_state_call_that_is_never_answered_ends(link, fake_engine, trace):
-    actor = fake_engine.start_actor(link)
-    fake_engine.auto_kv = False
-    body = ('{"method":"GET","target":"%s","headers":null,"body":null}' % b64("/v1/actors/self/kv/a")).encode()
-    pair = link.request(actor.id, "POST", "/rt", body=body)
-    status, _, answer = link.answer(pair, timeout=50)
-    assert status == 200 and b'"status": 503' in answer
-
-
 def test_state_calls_without_a_link_fail_named(link, fake_engine, trace):
     """What was sent may have been done; what was not has not. Both are told before the actor is told to stop."""
     actor = fake_engine.start_actor(link)
@@ -254,7 +245,7 @@ def test_one_line_for_each_trouble(link, fake_engine):
     fake_engine.unlisten()
     daemon = fake_engine.daemon
     wait_for(lambda: daemon.readyz() == 503, 10, "the loss")
-    time.sleep(5)
+    time.sleep(3)
     lines = [record for record in daemon.log_records() if record.get("level") in ("warn", "warning", "error")]
     assert 1 <= len(lines) <= 3, lines
     fake_engine.listen()

@@ -204,19 +204,19 @@ def test_drain_announces_stops_and_leaves(runner, fake_engine, trace):
 
 def test_long_drain_is_announced_again(runner, fake_engine):
     """The engine gives a draining runner 15 s from the last announcement."""
-    daemon = runner(fake_engine, sleep_after="never", stop_grace="20s", environment={"PROBE_STOP": "12"})
+    daemon = runner(fake_engine, sleep_after="never", stop_grace="20s", environment={"PROBE_STOP": "7"})
     link = fake_engine.wait_runner()
     actor = fake_engine.start_actor(link)
     daemon.send_signal(signal.SIGTERM)
     link.wait("ToServerStopping")
     link.send("ToClientCommands", [fake_engine.stop_command(actor)])
-    link.wait("ToServerStopping", 3, timeout=20)
+    link.wait("ToServerStopping", 2, timeout=20)
     link.wait_event("ActorStateStopped", actor.id, timeout=30)
     assert daemon.wait_exit() == 0
 
 
 def test_drain_does_not_wait_for_an_engine_that_says_nothing(runner, fake_engine):
-    daemon = runner(fake_engine, sleep_after="never", options={"args": ["--drain-timeout", "4s"]})
+    daemon = runner(fake_engine, sleep_after="never", options={"args": ["--drain-timeout", "3s"]})
     link = fake_engine.wait_runner()
     fake_engine.start_actor(link)
     began = time.monotonic()
@@ -260,7 +260,7 @@ def test_drain_moves_actors_to_another_runner(runner, pool):
     for one in made:
         Runtime(one).put("a", one.key.encode())
     second = runner(pool, key="two", sleep_after="never")
-    stop, failures = time.monotonic() + 10, []
+    stop, failures = time.monotonic() + 6, []
 
     def load(one):
         while time.monotonic() < stop:
