@@ -196,6 +196,7 @@ lint-text:
 	$(call say,LINT,layers and format)
 	$(Q)tests/lint/layers
 	$(Q)tests/lint/log-lines
+	$(Q)tests/lint/metrics
 	$(Q)clang-format --dry-run -Werror $(C_FILES)
 
 lint-cppcheck:
