@@ -149,7 +149,7 @@ static void on_wait(void *arg)
 		return;
 	}
 	const char *text = is_online(l->state)
-			       ? "the engine has fallen silent: no ping for 10 s"
+			       ? "the engine has fallen silent: no ping for 8 s"
 			       : "the engine accepted the WebSocket but did not register this runner within 10 s";
 	const struct ws_client_end end = {.why = WS_CLIENT_TIMEOUT, .text = text};
 	engine_link_on_ended(l, &end);

@@ -468,7 +468,7 @@ static void test_a_lost_connection_comes_back_as_the_same_runner(void **state)
 	assert_int_equal(send_events(&w), ENGINE_LINK_OFFLINE);
 	assert_non_null(engine_link_why_not(w.link));
 	world_again(&w, "offline;online same;"); /* within the test's patience: 100 ms */
-	pass(&w, 9000);
+	pass(&w, 7000);
 	ws_peer_drop(&w.engine, false);
 	engine_accept(&w);
 	engine_welcome_as(&w, "anotherid", 15000);
@@ -493,13 +493,13 @@ static void test_a_silent_engine_is_dropped(void **state)
 	struct world w;
 	world_online(&w);
 	for (int i = 0; i < 5; i++) {
-		pass(&w, 9000);
-		engine_beat(&w, 9000 * i);
+		pass(&w, 7000);
+		engine_beat(&w, 7000 * i);
 	}
 	assert_string_equal(buf_text(&w.trace), "");
 	pass(&w, LIMIT_LINK_SILENCE_MS + LIMIT_LINK_LAST_LOOK_MS);
 	IO_UNTIL(w.loop, traced(&w, "offline;"));
-	assert_int_equal(logged(&w, "no ping for 10 s"), 1);
+	assert_int_equal(logged(&w, "no ping for 8 s"), 1);
 	world_again(&w, "offline;online same;");
 	world_done(&w);
 }
@@ -570,7 +570,7 @@ static void test_back_in_time_nothing_is_lost(void **state)
 		world_again(&w, "online same;");
 	}
 	engine_beat(&w, 1);
-	pass(&w, 9000);
+	pass(&w, 7000);
 	assert_string_equal(buf_text(&w.trace), "");
 	world_done(&w);
 }
@@ -868,9 +868,9 @@ static void test_resync_connects_afresh_once(void **state)
 	pass(&w, 5000);
 	engine_beat(&w, 1);
 	assert_false(engine_link_resync(w.link));
-	for (int i = 0; i < 8; i++) {
-		pass(&w, 8000);
-		engine_beat(&w, 8000 * i);
+	for (int i = 0; i < 10; i++) {
+		pass(&w, 6000);
+		engine_beat(&w, 6000 * i);
 	}
 	assert_true(engine_link_resync(w.link));
 	world_again(&w, "offline;online same;");
@@ -897,9 +897,9 @@ static void test_resync_lets_the_engine_read_first(void **state)
 			pass(&w, LIMIT_LINK_RESYNC_WAIT_MS);
 		w.engine.pongless = false;
 		world_again(&w, "offline;online same;");
-		for (int i = 0; i < 9; i++) {
-			pass(&w, 8000);
-			engine_beat(&w, 8000 * i);
+		for (int i = 0; i < 11; i++) {
+			pass(&w, 6000);
+			engine_beat(&w, 6000 * i);
 		}
 	}
 	world_done(&w);
