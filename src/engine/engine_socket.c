@@ -384,14 +384,17 @@ static void on_timeout(void *arg)
 
 /* ---- messages of the engine ---- */
 
-void engine_socket_again(struct engine_flow *f, uint16_t index)
+bool engine_socket_again(struct engine_flow *f, uint16_t index)
 {
 	struct engine_socket *s = socket_of(f);
+	if (f->said_at > 0 || !engine_flow_sent(f))
+		return false;
 	s->expected = (uint16_t)(index + 1);
 	if (s->state != SOCKET_OPEN)
-		return;
+		return true;
 	f->next_index = 0;
 	send_open(s);
+	return true;
 }
 
 static void on_gap(struct engine_socket *s, uint16_t index)

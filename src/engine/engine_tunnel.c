@@ -170,13 +170,13 @@ static void on_request_start(struct engine_tunnel *t, struct engine_flow *f, con
 
 static void on_socket_open(struct engine_tunnel *t, struct engine_flow *f, const struct runner_tunnel_down *m)
 {
-	if (f != NULL && f->kind != ENGINE_FLOW_REQUEST && slice_is(m->open.actor_id, f->actor->id)) {
-		if (f->kind == ENGINE_FLOW_SOCKET)
-			engine_socket_again(f, m->id.index);
-		else
-			engine_sleeper_again(f, m->id.index);
+	bool known = f != NULL && f->kind != ENGINE_FLOW_REQUEST && slice_is(m->open.actor_id, f->actor->id);
+	if (known && f->kind == ENGINE_FLOW_SLEEPER) {
+		engine_sleeper_again(f, m->id.index);
 		return;
 	}
+	if (known && engine_socket_again(f, m->id.index))
+		return;
 	if (f != NULL)
 		drop(f);
 	engine_socket_start(t, m);

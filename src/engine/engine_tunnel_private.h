@@ -135,8 +135,9 @@ void engine_request_drop(struct engine_flow *f);
 /* ---- engine_socket.c ---- */
 
 void engine_socket_start(struct engine_tunnel *t, const struct runner_tunnel_down *m);
-/* The engine asks again for what is open or opening. */
-void engine_socket_again(struct engine_flow *f, uint16_t index);
+/* The engine asks again for what is open or opening. False: what was said already has gone nowhere, since it takes
+ * nothing before the answer it asks for; the WebSocket is to be opened anew. */
+bool engine_socket_again(struct engine_flow *f, uint16_t index);
 void engine_socket_message(struct engine_flow *f, uint16_t index, bool binary, struct slice data);
 void engine_socket_closed(struct engine_flow *f, unsigned code, struct slice reason);
 void engine_socket_flushed(struct engine_flow *f);

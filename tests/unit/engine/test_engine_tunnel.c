@@ -823,6 +823,22 @@ static void test_a_repeated_open_is_answered_again(void **state)
 	assert_true(slice_is(frame_at(0, &at, &op), "b"));
 }
 
+/* What was said before the engine asked again has gone nowhere: the client must not miss it. */
+static void test_a_repeated_open_behind_messages_starts_anew(void **state)
+{
+	(void)state;
+	socket_open(0);
+	accept_socket(0);
+	worker_says(0, WS_TEXT, SLICE_LIT("greeting"));
+	socket_open(1);
+	assert_true(backs[0].over);
+	assert_int_equal(n_offers, 2);
+	accept_socket(1);
+	assert_int_equal(sent[2].kind, RUNNER_UP_WS_OPEN);
+	worker_says(1, WS_TEXT, SLICE_LIT("greeting"));
+	assert_true(slice_is(sent[3].message.data, "greeting"));
+}
+
 static void test_a_slow_link_stops_the_worker(void **state)
 {
 	(void)state;
@@ -1174,6 +1190,7 @@ int main(void)
 	    TEST(test_a_rejection_a_break_may_have_lost),
 	    TEST(test_a_sleeper_a_break_may_have_cut),
 	    TEST(test_a_repeated_open_is_answered_again),
+	    TEST(test_a_repeated_open_behind_messages_starts_anew),
 	    TEST(test_a_slow_link_stops_the_worker),
 	    TEST(test_a_slow_worker_is_closed),
 	    TEST(test_frames_of_no_sort),
