@@ -47,6 +47,7 @@ def test_real_engine_keeps_its_state_over_a_restart(tmp_path):
     with Engine() as engine:
         pool = engine.in_pool()
         with OfficialRunner(pool, tmp_path) as official:
+            pool.wait_ready()
             actor = pool.create("probe", "k")
             actor.wait_running()
             engine.stop()
