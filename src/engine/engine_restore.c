@@ -15,6 +15,7 @@
  * not come up: forgotten. */
 #include "engine/engine_sleeper_private.h"
 
+#include "actor/lifecycle.h"
 #include "base/log.h"
 
 #include <stdio.h>
@@ -120,9 +121,20 @@ static void end_suspects(struct engine_restore *r)
 	}
 }
 
+static bool is_gone(const struct engine_restore *r)
+{
+	struct actor_view v;
+	return !actor_table_view(r->t->o.table, r->actor_id, &v) ||
+	       strcmp(v.state, lifecycle_state_name(LIFE_RUNNING)) != 0;
+}
+
 static void on_timer(void *arg)
 {
 	struct engine_restore *r = arg;
+	if (r->step != RESTORE_STARTING && is_gone(r)) {
+		drop(r); /* it stopped again; its next start begins anew */
+		return;
+	}
 	switch (r->step) {
 	case RESTORE_STARTING:
 		drop(r); /* it does not come up */
