@@ -216,8 +216,6 @@ static void on_guardian_ended(void *arg)
 	close(g->fd);
 	g->fd = -1;
 	fd_watch_close(g->watch, on_watch_closed, g);
-	if (g->lost != NULL)
-		g->lost(g->lost_arg);
 }
 
 static int watch(struct guardian *g)
@@ -247,6 +245,8 @@ static void start_again(struct guardian *g)
 	}
 	if (r < 0)
 		timer_arm(&g->restart, RESTART_MS);
+	else if (g->lost != NULL)
+		g->lost(g->lost_arg); /* not before there is another: who is told may rely on it */
 }
 
 int guardian_watch(struct guardian *g, struct loop *l, void (*lost)(void *arg), void *arg)

@@ -13,7 +13,7 @@ struct guardian;
 int guardian_start(struct guardian **ret, struct err *e);
 
 /* Watches it on the loop: a guardian that was killed is started anew and told all groups again; `lost` (may be NULL) is
- * told each time for the log. */
+ * told each time for the log, when there is one again. */
 int guardian_watch(struct guardian *g, struct loop *l, void (*lost)(void *arg), void *arg);
 
 /* The descriptor a child writes its process group to before exec: 8 bytes, int32 group then int32 1. */
