@@ -64,10 +64,10 @@ def pytest_runtest_teardown(item):
 # ---- markers, logs, closing count ----
 
 def pytest_collection_modifyitems(items):
-    if os.geteuid() == 0:
-        return
     for item in items:
-        if item.get_closest_marker("root"):
+        if os.path.basename(str(item.fspath)).startswith("test_engine_"):
+            item.add_marker(pytest.mark.flaky(reruns=1))  # a real engine keeps its own time; said aloud at the end
+        if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
@@ -92,6 +92,8 @@ def _keep_logs(item, daemon):
 
 def pytest_terminal_summary(terminalreporter, config):
     count = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_line(f"needed a second try: {report.nodeid}")
     config.closing_line = (f"{count['passed']} passed, {count['failed'] + count['error']} failed, "
                            f"{count['skipped']} skipped")
 
