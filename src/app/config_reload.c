@@ -4,11 +4,11 @@
 
 #include <errno.h>
 
-#define SWAP(a, b)                   \
-	do {                         \
-		typeof(a) swap_ = a; \
-		a = b;               \
-		b = swap_;           \
+#define SWAP(a, b)                       \
+	do {                             \
+		__typeof__(a) swap_ = a; \
+		a = b;                   \
+		b = swap_;               \
 	} while (0)
 
 int config_reload_check(const struct config *c, const struct config *next, struct err *e)
