@@ -37,7 +37,7 @@ def decoded(actor_id):
 
 @pytest.fixture
 def made(calm, request):
-    """An actor nobody has woken."""
+    """An actor that no request has reached."""
     return calm.create("probe", "api-" + request.node.name)
 
 
@@ -514,7 +514,9 @@ def test_options_of_the_api_is_a_preflight(calm, path, fields):
 
 
 def test_cors_preflight_of_the_gateway_wakes_nobody(calm, made):
-    before = len(calm.trace.events())
+    made.get("/pid")
+    made.sleep()
+    made.wait_asleep()
     answer = calm.request("OPTIONS", made.path("/x"), headers={**ORIGIN, "Access-Control-Request-Method": "POST",
                                                                "Access-Control-Request-Headers": "x-rivet-encoding"})
     assert answer.status_code == 204
@@ -523,7 +525,8 @@ def test_cors_preflight_of_the_gateway_wakes_nobody(calm, made):
     assert "PATCH" in answer.headers["access-control-allow-methods"]
     assert answer.headers["access-control-max-age"] == "86400"
     assert "origin" in answer.headers["vary"].lower()
-    assert len(calm.trace.events()) == before
+    assert made.sleeping()
+    assert len([event for event in calm.trace.events("start") if event["body"]["actor_id"] == made.id]) == 1
 
 
 def test_cors_preflight_needs_no_actor(calm):

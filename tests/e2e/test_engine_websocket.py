@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from lib.check import headers_of
+from lib.check import diary, headers_of
 from lib.rt import Runtime
 from lib.wait import holds_for, wait_for
 
@@ -75,11 +75,11 @@ def test_close_of_the_client_reaches_the_worker(calm, actor, ws, code, reason):
 
 
 def test_client_that_vanishes_is_told_to_the_worker(calm, actor, ws):
-    before = len(calm.trace.events("ws-closed")) + len(calm.trace.events("ws-lost"))
+    written = diary(calm.trace, actor)
     ws.send("x")
     ws.recv()
     ws.raw.close()
-    wait_for(lambda: len(calm.trace.events("ws-closed")) + len(calm.trace.events("ws-lost")) > before, 20, "the end")
+    wait_for(lambda: {"ws-closed", "ws-lost"} & {event["event"] for event in written()}, 20, "the end")
 
 
 def test_refusal_of_the_worker_is_a_close(calm, actor):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lib.check import Background, headers_of
+from lib.check import Background, diary, headers_of
 from lib.rawhttp import Closed, RawConnection
 from lib.wait import SCALE, holds_for, wait_for
 from lib.ws import CLOSE, CONT, PING, PONG, TEXT, Refused, WsClient
@@ -421,12 +421,12 @@ def test_query_form(calm):
 
 
 def test_rivet_paths_reach_no_worker(calm, actor):
-    before = len(calm.trace.events("ws-open"))
+    written = diary(calm.trace, actor)
     try:
         assert first_close(calm, actor.path("/.rivet/stop"))[0] == 1011
     except Refused as refused:
         assert refused.answer.status == 404
-    assert len(calm.trace.events("ws-open")) == before
+    assert written() == []
 
 
 def test_upgrade_waits_through_the_start(probe):

@@ -60,6 +60,15 @@ def together(count, function, *args, **options):
     return [call.result() for call in calls]
 
 
+def diary(trace, actor):
+    """What the worker of an actor writes down from now on, as a function; its start is over, and other workers that
+    share the file are left out."""
+    pid = int(actor.get("/pid").text)
+    trace.wait("start-answered", pid=pid)
+    before = len(trace.events(pid=pid))
+    return lambda: trace.events(pid=pid)[before:]
+
+
 def nobody():
     return pwd.getpwnam("nobody")
 

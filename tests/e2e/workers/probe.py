@@ -224,6 +224,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with gates:
             concurrent["now"] += 1
             concurrent["most"] = max(concurrent["most"], concurrent["now"])
+        note("holding")
         while not os.path.exists(self.query["until"]):
             time.sleep(0.02)
         with gates:
@@ -243,6 +244,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for number in range(int(self.query["count"])):
             self.chunk(b"part %d\n" % number)
             time.sleep(float(self.query.get("every", 0)))
+            while not os.path.exists(self.query.get("until", "/")):
+                time.sleep(0.02)
         self.wfile.write(b"0\r\n\r\n")
 
     def on_sse(self):
