@@ -74,14 +74,16 @@ def table(*modes):
 
 
 @pytest.fixture
-def moved(calm):
-    """How much a sample has moved since the test began; waits until it has moved by that much."""
-    before = metrics(calm)
+def fresh(probe):
+    """A daemon whose samples nobody else moves."""
+    return probe(sleep_after="never")
 
-    def check(by, name, **labels):
-        def there():
-            return metrics(calm).get(name, **labels) - before.get(name, **labels) == by
-        wait_for(there, what=f"{name}{labels} moved by {by}")
+
+@pytest.fixture
+def counted(fresh):
+    """Waits until a sample of it has a value: much is counted a moment after the answer."""
+    def check(value, name, **labels):
+        wait_for(lambda: metrics(fresh).get(name, **labels) == value, what=f"{value} of {name}{labels}")
     return check
 
 
@@ -99,46 +101,47 @@ def test_every_metric_of_engine_mode(runner, fake_engine):
     assert got.get("engine_reconnects_total") == 0
 
 
-def test_requests_by_outcome(calm, actor, moved):
+def test_requests_by_outcome(fresh, counted):
+    actor = fresh.create("probe", "k")
     actor.get("/pid")
     for status, times in ((204, 2), (302, 1), (404, 3), (500, 1)):
         for _ in range(times):
             actor.get(f"/status?code={status}", allow_redirects=False)
-    moved(2 + 1, "requests_total", actor_type="probe", outcome="2xx")
-    moved(1, "requests_total", actor_type="probe", outcome="3xx")
-    moved(3, "requests_total", actor_type="probe", outcome="4xx")
-    moved(1, "requests_total", actor_type="probe", outcome="5xx")
-    moved(8, "request_duration_seconds_count", actor_type="probe")
-    moved(0, "requests_total", actor_type="other", outcome="2xx")
+    counted(2 + 1, "requests_total", actor_type="probe", outcome="2xx")
+    counted(1, "requests_total", actor_type="probe", outcome="3xx")
+    counted(3, "requests_total", actor_type="probe", outcome="4xx")
+    counted(1, "requests_total", actor_type="probe", outcome="5xx")
+    counted(8, "request_duration_seconds_count", actor_type="probe")
 
 
-def test_a_worker_that_ends_in_the_middle(calm, actor, moved):
+def test_a_worker_that_ends_in_the_middle(fresh, counted):
+    actor = fresh.create("probe", "k")
     assert actor.get("/exit?code=3").status_code == 502
-    moved(1, "requests_total", actor_type="probe", outcome="failed")
-    moved(1, "worker_crashes_total", actor_type="probe", reason="exit")
-    moved(0, "worker_crashes_total", actor_type="probe", reason="signal")
-    moved(1, "actor_stops_total", actor_type="probe", reason="crashed")
+    counted(1, "requests_total", actor_type="probe", outcome="failed")
+    counted(1, "worker_crashes_total", actor_type="probe", reason="exit")
+    counted(0, "worker_crashes_total", actor_type="probe", reason="signal")
+    counted(1, "actor_stops_total", actor_type="probe", reason="crashed")
 
 
-def test_wakes_and_starts(calm, actor, moved):
-    actor.get("/pid")
-    moved(1, "wakes_total", actor_type="probe")
-    moved(1, "wake_duration_seconds_count", actor_type="probe")
-    moved(1, "worker_starts_total", actor_type="probe")
-    moved(1, "worker_start_duration_seconds_count", actor_type="probe")
-    moved(1, "actors", actor_type="probe", state="running")
-    moved(1, "workers", actor_type="probe")
-    assert metrics(calm).get("worker_memory_bytes", actor_type="probe") > 1024 * 1024
+def test_wakes_and_starts(fresh, counted):
+    fresh.create("probe", "k").get("/pid")
+    counted(1, "wakes_total", actor_type="probe")
+    counted(1, "wake_duration_seconds_count", actor_type="probe")
+    counted(1, "worker_starts_total", actor_type="probe")
+    counted(1, "worker_start_duration_seconds_count", actor_type="probe")
+    counted(1, "actors", actor_type="probe", state="running")
+    counted(1, "workers", actor_type="probe")
+    assert metrics(fresh).get("worker_memory_bytes", actor_type="probe") > 1024 * 1024
 
 
-def test_state(calm, actor, moved):
-    rt = Runtime(actor)
+def test_state(fresh, counted):
+    rt = Runtime(fresh.create("probe", "k"))
     assert rt.call("PUT", "/kv/a", b"1").status < 300
     assert rt.call("GET", "/kv/a").status == 200
-    moved(1, "runtime_calls_total", kind="kv_put", outcome="ok")
-    moved(1, "runtime_calls_total", kind="kv_get", outcome="ok")
-    moved(1, "kv_duration_seconds_count", kind="kv_put")
-    assert metrics(calm).get("store_commit_duration_seconds_count") > 0
+    counted(1, "runtime_calls_total", kind="kv_put", outcome="ok")
+    counted(1, "runtime_calls_total", kind="kv_get", outcome="ok")
+    counted(1, "kv_duration_seconds_count", kind="kv_put")
+    assert metrics(fresh).get("store_commit_duration_seconds_count") > 0
 
 
 def test_a_start_that_fails(make_daemon):
