@@ -426,7 +426,7 @@ def test_metrics_count(calm, actor):
     before = total()
     for _ in range(10):
         actor.get("/pid")
-    assert total() >= before + 10
+    wait_for(lambda: total() >= before + 10, what="ten more requests")
 
 
 # ---- drain ----
@@ -550,7 +550,7 @@ def test_second_term_goes_straight_to_sigkill(probe, trace):
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait_exit() == 1
     assert time.monotonic() - began < 15 * SCALE
-    wait_for(lambda: not daemon.worker_processes(), 3, "end of the workers")
+    wait_for(lambda: not daemon.worker_processes(), what="end of the workers")
 
 
 def test_usr2_is_reserved_and_ends_nothing(probe):
@@ -621,7 +621,7 @@ def test_workers_die_with_a_killed_daemon(probe):
     workers = daemon.workers()
     assert len(workers) == 3
     daemon.kill()
-    wait_for(lambda: not [pid for pid in workers + grandchildren if procs.alive(pid)], 1.5, "end of the workers")
+    wait_for(lambda: not [pid for pid in workers + grandchildren if procs.alive(pid)], what="end of the workers")
 
 
 def test_workers_die_with_the_daemon_though_its_guardian_was_killed(probe):
@@ -633,7 +633,7 @@ def test_workers_die_with_the_daemon_though_its_guardian_was_killed(probe):
     os.kill(guardian, signal.SIGKILL)
     daemon.wait_log(lambda record: "guardian" in record["msg"])
     daemon.kill()
-    wait_for(lambda: not [pid for pid in workers + grandchildren if procs.alive(pid)], 1.5, "end of the workers")
+    wait_for(lambda: not [pid for pid in workers + grandchildren if procs.alive(pid)], what="end of the workers")
 
 
 def test_workers_that_are_starting_die_with_a_killed_daemon(probe):
@@ -643,7 +643,7 @@ def test_workers_that_are_starting_die_with_a_killed_daemon(probe):
         Background(lambda made=made: pytest.raises(requests.RequestException, made.get, "/pid"))
     daemon.wait_workers(3)
     daemon.kill()
-    wait_for(lambda: not daemon.worker_processes(), 1.5, "end of the workers")
+    wait_for(lambda: not daemon.worker_processes(), what="end of the workers")
 
 
 def test_nothing_is_left_in_the_runtime_directory(probe):

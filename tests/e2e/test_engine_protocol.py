@@ -66,8 +66,7 @@ def test_pong_echoes_any_number(link, stamp):
 
 def test_start_then_running(link, fake_engine, trace):
     actor = fake_engine.start_actor(link, key="k", input=b"in")
-    started = trace.events("start-answered")
-    assert len(started) == 1
+    assert len(trace.wait("start-answered")) == 1
     assert [event[1] for event in link.events(actor.id)][0] in ("ActorStateRunning", "EventActorSetAlarm")
     # Cleared or set at every start: an alarm that rang early would ring again.
     assert link.wait_event("EventActorSetAlarm", actor.id)[2] == {"alarmTs": None}
@@ -126,7 +125,7 @@ def test_living_start_is_not_acknowledged_and_a_stopped_one_is(link, fake_engine
     fake_engine.stop_actor(link, actor)
     ack = link.wait("ToServerAckCommands", timeout=5)[0].value["lastCommandCheckpoints"]
     assert {"actorId": actor.id, "generation": 0, "index": 1} in ack
-    assert fake_engine.commands == []
+    wait_for(lambda: fake_engine.commands == [], what="acknowledgement")
 
 
 def test_unknown_name_is_a_failed_start(link, fake_engine):
@@ -203,7 +202,8 @@ def test_unacknowledged_events_are_replayed_in_order_on_reconnect(link, fake_eng
 def test_acknowledged_events_are_not_replayed(link, fake_engine):
     actor = fake_engine.start_actor(link)
     wait_for(lambda: actor.acked_event.get(0) == link.events(actor.id, 0)[-1][0]["index"], 10, "acknowledgement")
-    time.sleep(0.2)
+    link.send("ToClientPing", {"ts": 42})  # what is answered behind the acknowledgement has been read behind it
+    link.wait("ToServerPong", where=lambda value: value["ts"] == 42)
     link.reset()
     again = fake_engine.wait_runner(2)
     holds_for(lambda: not again.events(actor.id), 1, "silence")

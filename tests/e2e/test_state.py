@@ -497,9 +497,10 @@ def test_alarm_is_tried_again_after_a_crash(probe, trace):
 
 def test_alarm_attempts_are_counted_durably(probe, trace):
     daemon = probe(environment={"PROBE_ALARM": "500,500,200"})
-    Runtime(daemon.create("probe", "k")).call("PUT", "/alarm", {"after": "100ms"})
-    trace.wait("alarm-answered")
-    time.sleep(0.5)
+    runtime = Runtime(daemon.create("probe", "k"))
+    runtime.call("PUT", "/alarm", {"after": "100ms"})
+    daemon.wait_log(lambda record: record["msg"] == "alarm call failed")
+    assert runtime.put("later", b"1").status == 204  # the store writes in order: the attempt is counted
     daemon.kill()
     daemon.restart()
     assert [event["body"]["attempt"] for event in trace.wait("alarm", 3)] == [1, 2, 3]

@@ -214,7 +214,7 @@ class Daemon(Api):
     def _survivors(self):
         """Ends whatever is left of the workers, and returns what was there."""
         try:
-            wait_for(lambda: not self.worker_processes(), 3, "end of the workers")
+            wait_for(lambda: not self.worker_processes(), what="end of the workers")
             return []
         except AssertionError:
             left = [(pid, procs.cmdline(pid)) for pid in self.worker_processes()]
@@ -264,6 +264,11 @@ class Daemon(Api):
         text = self.logs()
         return text if any(mark in line for line in text.splitlines() if not line.startswith("{")
                            for mark in SANITIZER_MARKS) else ""
+
+    def broke(self):
+        """True when it did what is a fault on any machine: a sanitizer's report, or an end by a signal nobody sent."""
+        code = self.proc.poll() if self.proc is not None else None
+        return bool(code is not None and code < 0 and code not in self.expected_codes) or bool(self.sanitizer_output())
 
     # ---- addresses and requests ----
 
