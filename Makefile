@@ -123,7 +123,7 @@ LLHTTP_PACKAGE := $(if $(shell apt-cache show libllhttp-dev 2>/dev/null | head -
 BUILD_PACKAGES := gcc make pkg-config libuv1-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev $(LLHTTP_PACKAGE)
 RUN_PACKAGES := python3 curl
 DOC_PACKAGES := lowdown dpkg-dev:dpkg-shlibdeps
-TEST_PACKAGES := libcmocka-dev python3-pytest python3-pytest-rerunfailures python3-requests python3-websockets procps util-linux sqlite3 \
+TEST_PACKAGES := libcmocka-dev python3-pytest python3-requests python3-websockets procps util-linux sqlite3 \
 	nodejs:node npm:npm golang-go:go nginx-light:nginx uvicorn python3-starlette python3-fastapi gunicorn python3-flask socat \
 	ca-certificates systemd:systemd-analyze debootstrap man-db:man zsh fish bash-completion
 BENCH_PACKAGES := python3 python3-pytest python3-requests nodejs:node npm:npm wrk nginx-light:nginx redis-server

@@ -1,4 +1,4 @@
-"""Fixtures, the time limit of a test, logs kept on failure, and the closing count."""
+"""Fixtures, the time limit of a test, logs kept on failure, the second try, and the closing count."""
 
 import os
 import re
@@ -10,9 +10,11 @@ import tempfile
 
 import pytest
 
+from lib import second_try
 from lib.daemon import ROOT, Daemon
 from lib.engine import Engine, Hosted
 from lib.fake_engine import FakeEngine
+from lib.second_try import pytest_report_teststatus, pytest_runtest_protocol  # noqa: F401  pylint: disable=unused-import
 from lib.wait import SCALE
 from lib.worker import WORKERS, Trace, type_of
 
@@ -65,8 +67,6 @@ def pytest_runtest_teardown(item):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if os.path.basename(str(item.fspath)).startswith("test_engine_"):
-            item.add_marker(pytest.mark.flaky(reruns=1))  # a real engine keeps its own time; said aloud at the end
         if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
@@ -77,9 +77,16 @@ def pytest_runtest_makereport(item):
     report = outcome.get_result()
     if not report.failed:
         return
-    for daemon in getattr(item, "daemons", []):
+    for daemon in _daemons(item):
+        item.daemon_broke = item.daemon_broke or daemon.broke()
         report.sections.append(("daemon log", daemon.log_tail(60)))
         _keep_logs(item, daemon)
+
+
+def _daemons(item):
+    """Those that the test has named, and the one of its module."""
+    shared = [getattr(value, "daemon", value) for name, value in (item.funcargs or {}).items() if name in ("calm", "hosted")]
+    return {id(one): one for one in [*getattr(item, "daemons", []), *shared]}.values()
 
 
 def _keep_logs(item, daemon):
@@ -92,8 +99,8 @@ def _keep_logs(item, daemon):
 
 def pytest_terminal_summary(terminalreporter, config):
     count = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
-    for report in terminalreporter.stats.get("rerun", []):
-        terminalreporter.write_line(f"needed a second try: {report.nodeid}")
+    for name, why in config.stash.get(second_try.GIVEN, []):
+        terminalreporter.write_line(f"needed a second try: {name}: {why}")
     config.closing_line = (f"{count['passed']} passed, {count['failed'] + count['error']} failed, "
                            f"{count['skipped']} skipped")
 

@@ -131,7 +131,6 @@ def test_many_sleeps(probe, trace):
 
 # An actor told to sleep in the instant its socket is opened anew can lose what was handed over in it: a known fault, to
 # be mended; the second try is named at the end of the run.
-@pytest.mark.flaky(reruns=2)
 def test_messages_in_a_storm_of_sleeps_come_once_and_in_order(probe, trace):
     daemon = probe(sleep_after="never")
     actor = made(daemon)
