@@ -206,14 +206,24 @@ static void refuse(struct http_conn *c)
 {
 	const struct http_server_options *o = &c->server->options;
 	const char *text;
+	char limit[64];
 	unsigned status = http_parser_error(c->parser, &text);
+	const char *code = "bad_request";
 	bool told = owes_gone(c);
+	if (status == 414) {
+		(void)snprintf(limit, sizeof(limit), "the request target is longer than %zu bytes", o->target_max);
+		text = limit;
+	}
+	if (status == 414 && o->target_is_content) {
+		status = 413;
+		code = "too_large";
+	}
 	if (c->req.answer == ANSWER_DONE) {
 		http_conn_linger(c, LIMIT_HTTP_LINGER_MS);
 	} else if (c->req.answer == ANSWER_BEGUN) {
 		http_conn_cut(c);
 	} else {
-		answer_error(c, status, "bad_request", text);
+		answer_error(c, status, code, text);
 		if (told)
 			o->events->gone(o->arg, c);
 	}

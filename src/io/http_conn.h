@@ -35,9 +35,10 @@ struct http_conn_events {
 };
 
 struct http_server_options {
-	const char *name;  /* "api", "admin", "runtime", "control": for log and metrics */
-	size_t target_max; /* longest request target */
-	size_t conns_max;  /* more are refused with 503 and closed */
+	const char *name;       /* "api", "admin", "runtime", "control": for log and metrics */
+	size_t target_max;      /* longest request target; a longer one is answered 414 */
+	bool target_is_content; /* or 413 as for a body, because keys are in it */
+	size_t conns_max;       /* more are refused with 503 and closed */
 	const struct http_conn_events *events;
 	void *arg; /* given to every event */
 };

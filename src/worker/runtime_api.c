@@ -316,6 +316,7 @@ int runtime_socket_open(struct worker *w, int fd, struct runtime_socket **ret)
 	}
 	const struct http_server_options options = {.name = "runtime",
 						    .target_max = LIMIT_RUNTIME_TARGET_BYTES,
+						    .target_is_content = true,
 						    .conns_max = LIMIT_WORKER_RUNTIME_CONNS,
 						    .events = &conn_events,
 						    .arg = rs};
