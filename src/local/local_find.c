@@ -451,31 +451,52 @@ bool local_driver_ring(struct local_driver *d, const struct store_alarm_row *row
 
 /* ---- restoring ---- */
 
+#define RESTORE_PAGE 1000
+
 struct restore {
 	struct store_actor_list list;
 	struct local_driver *d;
 };
 
+/* False: no more can be taken up. */
+static bool restore_one(struct local_driver *d, struct store_actor *rec)
+{
+	bool again = rec->wake_wanted || rec->crash_policy == CRASH_RESTART;
+	if (local_actor_by_id(d, rec->id) != NULL)
+		return true;
+	struct local_actor *a = local_actor_new(d, rec);
+	if (a == NULL)
+		return false;
+	a->rec.running = false;
+	a->rec.connectable_ts = 0;
+	a->rec.sleep_ts = clock_wall_ms();
+	a->rec.wake_wanted = again;
+	a->state = LA_ENDING;
+	local_actor_poke(a);
+	return true;
+}
+
 static void on_restore(struct store_job *job)
 {
 	struct restore *r = CONTAINER_OF(CONTAINER_OF(job, struct store_actor_list, job), struct restore, list);
 	struct local_driver *d = r->d;
+	bool more = job->result == 0 && r->list.n == RESTORE_PAGE && !d->draining;
 	if (job->result != 0)
 		LOG_PLAIN(ERROR, "the actors that ran before could not be read; they wake on demand");
 	for (size_t i = 0; i < r->list.n; i++) {
 		struct store_actor *rec = &r->list.actors[i];
-		bool again = rec->wake_wanted || rec->crash_policy == CRASH_RESTART;
-		if (local_actor_by_id(d, rec->id) != NULL)
-			continue;
-		struct local_actor *a = local_actor_new(d, rec);
-		if (a == NULL)
+		r->list.before_create_ts = rec->create_ts;
+		r->list.before_number = rec->number;
+		if (!restore_one(d, rec)) {
+			LOG(ERROR, "too many actors ran before; the others wake on demand",
+			    LOG_NUM("max", LIMIT_ACTORS));
+			more = false;
 			break;
-		a->rec.running = false;
-		a->rec.connectable_ts = 0;
-		a->rec.sleep_ts = clock_wall_ms();
-		a->rec.wake_wanted = again;
-		a->state = LA_ENDING;
-		local_actor_poke(a);
+		}
+	}
+	if (more) {
+		store_actor_list(d->l->o.store, &r->list);
+		return;
 	}
 	store_actor_list_clear(&r->list);
 	mem_free(r);
@@ -487,7 +508,7 @@ void local_driver_restore(struct local_driver *d)
 	struct restore *r = mem_zalloc(sizeof(*r));
 	r->d = d;
 	r->list.only_wanted = true;
-	r->list.limit = 1000;
+	r->list.limit = RESTORE_PAGE;
 	r->list.job.done = on_restore;
 	d->jobs++;
 	store_actor_list(d->l->o.store, &r->list);

@@ -5,6 +5,7 @@ import select
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -454,6 +455,20 @@ def test_restart_policy_survives_a_restart_of_the_daemon(probe, trace):
     holds_for(lambda: len(trace.events("start")) == 3, 0.7, "rest of the other")
     assert trace.events("start")[2]["body"]["actor_id"] == back.id
     assert stays.sleeping()
+
+
+@pytest.mark.deadline(180)
+def test_restart_policy_knows_no_number(probe, trace):
+    daemon = probe(isolation="shared", workers_max=1, actors_per_worker=2000, sleep_after="never")
+    made = [daemon.create("probe", f"k{number}", crash_policy="restart") for number in range(1100)]
+    with ThreadPoolExecutor(8) as clients:
+        for answer in clients.map(lambda one: one.get("/pid"), made):
+            assert answer.status_code == 200
+    daemon.kill()
+    before = len(trace.events("start"))
+    daemon.start()
+    wait_for(lambda: len({event["body"]["actor_id"] for event in trace.events("start")[before:]}) == len(made),
+             timeout=90, interval=0.2, what="the start of every one")
 
 
 # ---- shared workers and fences ----
