@@ -1,6 +1,7 @@
 /* A worker's state call as requests to the engine.
  *
- * Get, put and delete are one request each. A list is read in pages, because
+ * Get, put and delete are one request each, a batch that gets and writes one after
+ * the other: the engine has nothing for both. A list is read in pages, because
  * the engine works on nothing else meanwhile: always as a range (its prefix
  * query misses keys), upwards with values; downwards it is asked for the keys
  * only, and their values are fetched by name (it cuts long values then). The
@@ -29,7 +30,8 @@ struct call {
 	bool to_excluded;
 	size_t page; /* entries asked for */
 	size_t bytes, room;
-	struct runtime_kv_pair *entries; /* own memory, one allocation for key and value of each */
+	struct runtime_kv_pair *entries; /* own memory, one allocation for key and value of each; also what a batch that
+					    writes has got */
 	size_t n;
 	uint8_t *next;
 	size_t next_len;
@@ -139,6 +141,18 @@ static void submit(struct call *c, struct runner_kv_request *q, engine_kv_done *
 
 /* ---- get, put, delete ---- */
 
+/* In memory of its own, which begins at the key. */
+static struct runtime_kv_pair own(struct slice key, struct slice value, int64_t updated_wall_ms)
+{
+	uint8_t *p = mem_alloc(key.n + value.n + 1);
+	if (key.n > 0)
+		memcpy(p, key.p, key.n);
+	if (value.n > 0)
+		memcpy(p + key.n, value.p, value.n);
+	return (struct runtime_kv_pair){
+	    .key = slice_of(p, key.n), .value = slice_of(p + key.n, value.n), .updated_wall_ms = updated_wall_ms};
+}
+
 /* Finds a key in a Get or List answer. */
 static bool find_value(const struct runner_kv_response *r, struct slice key, struct runtime_kv_pair *ret)
 {
@@ -171,38 +185,82 @@ static void on_got(void *arg, enum engine_kv_outcome outcome, const struct runne
 	answer(c, RUNTIME_OK);
 }
 
+/* With what a batch has got. */
+static void answer_got(struct call *c)
+{
+	c->call->entries = c->entries;
+	c->call->n_entries = c->n;
+	answer(c, RUNTIME_OK);
+}
+
 static void on_put(void *arg, enum engine_kv_outcome outcome, const struct runner_kv_response *r)
 {
 	struct call *c = arg;
 	if (!failed(c, outcome, r, RUNNER_KV_ANSWER_PUT))
-		answer(c, RUNTIME_OK);
+		answer_got(c);
 }
 
 static void on_deleted(void *arg, enum engine_kv_outcome outcome, const struct runner_kv_response *r)
 {
 	struct call *c = arg;
 	if (!failed(c, outcome, r, RUNNER_KV_ANSWER_DELETE))
-		answer(c, RUNTIME_OK);
+		answer_got(c);
 }
 
-static void start_pairs(struct call *c, enum runner_kv_op op, engine_kv_done *done)
+static void submit_pairs(struct call *c, enum runner_kv_op op, const struct runtime_kv_pair *pairs, size_t n,
+			 engine_kv_done *done)
 {
-	const struct runtime_call *call = c->call;
 	struct buf keys, values;
 	buf_init(&keys, LIMIT_ENGINE_KV_FRAME_BYTES);
 	buf_init(&values, LIMIT_ENGINE_KV_FRAME_BYTES);
-	CHECK(call->n_pairs <= LIMIT_KV_BATCH_KEYS);
-	for (size_t i = 0; i < call->n_pairs; i++) {
-		CHECK(runner_bytes_put(&keys, call->pairs[i].key) == 0);
+	CHECK(n <= LIMIT_KV_BATCH_KEYS);
+	for (size_t i = 0; i < n; i++) {
+		CHECK(runner_bytes_put(&keys, pairs[i].key) == 0);
 		if (op == RUNNER_KV_PUT)
-			CHECK(runner_bytes_put(&values, call->pairs[i].value) == 0);
+			CHECK(runner_bytes_put(&values, pairs[i].value) == 0);
 	}
-	struct runner_kv_request q = {.op = op, .keys = runner_list_of(buf_slice(&keys), call->n_pairs)};
+	struct runner_kv_request q = {.op = op, .keys = runner_list_of(buf_slice(&keys), n)};
 	if (op == RUNNER_KV_PUT)
-		q.values = runner_list_of(buf_slice(&values), call->n_pairs);
+		q.values = runner_list_of(buf_slice(&values), n);
 	submit(c, &q, done);
 	buf_done(&keys);
 	buf_done(&values);
+}
+
+static void submit_write(struct call *c)
+{
+	bool put = c->call->kind == RUNTIME_KV_PUT;
+	submit_pairs(c, put ? RUNNER_KV_PUT : RUNNER_KV_DELETE, c->call->pairs, c->call->n_pairs,
+		     put ? on_put : on_deleted);
+}
+
+static void on_got_before(void *arg, enum engine_kv_outcome outcome, const struct runner_kv_response *r)
+{
+	struct call *c = arg;
+	struct runtime_call *call = c->call;
+	struct runtime_kv_pair found;
+	if (failed(c, outcome, r, RUNNER_KV_ANSWER_GET))
+		return;
+	c->entries = mem_zalloc(call->n_gets * sizeof(*c->entries));
+	for (size_t i = 0; i < call->n_gets; i++) {
+		if (find_value(r, call->gets[i].key, &found))
+			c->entries[c->n++] = own(found.key, found.value, found.updated_wall_ms);
+	}
+	if (runtime_entries_fit(c->entries, c->n, call->utf8))
+		submit_write(c);
+	else
+		answer_got(c); /* nothing is written, and the answer says why */
+}
+
+static void start_pairs(struct call *c)
+{
+	const struct runtime_call *call = c->call;
+	if (call->n_gets > 0)
+		submit_pairs(c, RUNNER_KV_GET, call->gets, call->n_gets, on_got_before);
+	else if (writes(call))
+		submit_write(c);
+	else
+		submit_pairs(c, RUNNER_KV_GET, call->pairs, call->n_pairs, on_got);
 }
 
 /* ---- ranges ---- */
@@ -276,13 +334,7 @@ static bool take_entry(struct call *c, struct slice key, struct slice value, int
 		c->room = c->room == 0 ? PAGE_FIRST : c->room * 2;
 		c->entries = mem_realloc(c->entries, c->room * sizeof(*c->entries));
 	}
-	uint8_t *p = mem_alloc(row + 1);
-	if (key.n > 0)
-		memcpy(p, key.p, key.n);
-	if (value.n > 0)
-		memcpy(p + key.n, value.p, value.n);
-	c->entries[c->n++] = (struct runtime_kv_pair){
-	    .key = slice_of(p, key.n), .value = slice_of(p + key.n, value.n), .updated_wall_ms = updated_wall_ms};
+	c->entries[c->n++] = own(key, value, updated_wall_ms);
 	c->bytes += row;
 	return true;
 }
@@ -423,16 +475,10 @@ void engine_kv_runtime(struct engine_kv *kv, const char *actor_id, struct runtim
 	buf_init(&c->from, LIMIT_KV_KEY_BYTES + 1);
 	buf_init(&c->to, LIMIT_KV_KEY_BYTES + 1);
 	buf_init(&c->keys, (size_t)PAGE_FIRST * (LIMIT_KV_KEY_BYTES + 16));
-	if (call->kind == RUNTIME_KV_GET || call->kind == RUNTIME_KV_BATCH_GET)
-		start_pairs(c, RUNNER_KV_GET, on_got);
-	else if (call->kind == RUNTIME_KV_PUT)
-		start_pairs(c, RUNNER_KV_PUT, on_put);
-	else if (call->kind == RUNTIME_KV_DELETE)
-		start_pairs(c, RUNNER_KV_DELETE, on_deleted);
-	else if (call->kind == RUNTIME_KV_DELETE_RANGE)
+	if (call->kind == RUNTIME_KV_DELETE_RANGE)
 		start_delete_range(c);
 	else if (call->kind == RUNTIME_KV_LIST)
 		start_list(c);
 	else
-		IMPOSSIBLE("no KV call");
+		start_pairs(c);
 }

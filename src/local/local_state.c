@@ -62,6 +62,25 @@ static void release_kv(struct runtime_call *call)
 	mem_free(k);
 }
 
+static void entries_of(const struct store_kv *op, struct runtime_kv_pair *entries)
+{
+	for (size_t i = 0; i < op->n_entries; i++) {
+		const struct store_kv_pair *p = &op->entries[i];
+		entries[i] = (struct runtime_kv_pair){.key = slice_of(p->key, p->key_len),
+						      .value = slice_of(p->value, p->value_len),
+						      .updated_wall_ms = p->updated_wall_ms};
+	}
+}
+
+/* On the store's thread; for what is said as text, since the rest always fits. */
+static bool may_write(const struct store_kv *op)
+{
+	struct runtime_kv_pair entries[LIMIT_KV_BATCH_KEYS];
+	CHECK(op->n_entries <= LIMIT_KV_BATCH_KEYS);
+	entries_of(op, entries);
+	return runtime_entries_fit(entries, op->n_entries, true);
+}
+
 static void on_kv(struct store_job *job)
 {
 	struct kv_call *k = CONTAINER_OF(CONTAINER_OF(job, struct store_kv, job), struct kv_call, op);
@@ -70,13 +89,8 @@ static void on_kv(struct store_job *job)
 	size_t n = k->op.n_entries;
 	if (n > 0)
 		k->entries = mem_zalloc(n * sizeof(*k->entries));
-	for (size_t i = 0; i < n; i++) {
-		const struct store_kv_pair *p = &k->op.entries[i];
-		k->entries[i] = (struct runtime_kv_pair){.key = slice_of(p->key, p->key_len),
-							 .value = slice_of(p->value, p->value_len),
-							 .updated_wall_ms = p->updated_wall_ms};
-	}
-	call->entries = k->entries;
+	entries_of(&k->op, k->entries);
+	call->entries = k->entries; /* where they held the write back, the answer says why */
 	call->n_entries = n;
 	call->has_next = k->op.next_key != NULL;
 	call->next = slice_of(k->op.next_key, k->op.next_key_len);
@@ -86,17 +100,25 @@ static void on_kv(struct store_job *job)
 	local_driver_job_done(d);
 }
 
+static struct store_kv_pair *copy_pairs(const struct runtime_kv_pair *pairs, size_t n, bool values)
+{
+	struct store_kv_pair *copies = n == 0 ? NULL : mem_zalloc(n * sizeof(*copies));
+	for (size_t i = 0; i < n; i++) {
+		copy_bytes(pairs[i].key, &copies[i].key, &copies[i].key_len);
+		if (values)
+			copy_bytes(pairs[i].value, &copies[i].value, &copies[i].value_len);
+	}
+	return copies;
+}
+
 static void fill_pairs(struct store_kv *op, const struct runtime_call *call)
 {
+	op->pairs = copy_pairs(call->pairs, call->n_pairs, op->kind == STORE_KV_PUT);
 	op->n_pairs = call->n_pairs;
-	if (call->n_pairs == 0)
-		return;
-	op->pairs = mem_zalloc(call->n_pairs * sizeof(*op->pairs));
-	for (size_t i = 0; i < call->n_pairs; i++) {
-		copy_bytes(call->pairs[i].key, &op->pairs[i].key, &op->pairs[i].key_len);
-		if (op->kind == STORE_KV_PUT)
-			copy_bytes(call->pairs[i].value, &op->pairs[i].value, &op->pairs[i].value_len);
-	}
+	op->gets = copy_pairs(call->gets, call->n_gets, false);
+	op->n_gets = call->n_gets;
+	if (call->n_gets > 0 && call->utf8)
+		op->may_write = may_write;
 }
 
 static void fill_range(struct store_kv *op, const struct runtime_call *call)

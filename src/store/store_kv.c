@@ -29,11 +29,11 @@ static void drop_entries(struct store_kv *op)
 	op->next_key_len = 0;
 }
 
-static int get(struct store_db *db, struct store_kv *op)
+static int get(struct store_db *db, struct store_kv *op, const struct store_kv_pair *wanted, size_t n)
 {
-	op->entries = mem_zalloc((op->n_pairs + 1) * sizeof(*op->entries));
-	for (size_t i = 0; i < op->n_pairs; i++) {
-		const struct store_kv_pair *pair = &op->pairs[i];
+	op->entries = mem_zalloc((n + 1) * sizeof(*op->entries));
+	for (size_t i = 0; i < n; i++) {
+		const struct store_kv_pair *pair = &wanted[i];
 		sqlite3_stmt *st = store_db_use(db, SQL_KV_GET);
 		store_db_bind_int(st, 1, (int64_t)op->actor_number);
 		store_db_bind_bytes(st, 2, pair->key, pair->key_len);
@@ -149,17 +149,19 @@ static int on_read(struct store_db *db, struct store_job *job)
 	int doomed = store_doomed_is(db, op->actor_number);
 	if (doomed != 0)
 		return doomed < 0 ? doomed : 0;
-	return op->kind == STORE_KV_GET ? get(db, op) : list(db, op);
+	return op->kind == STORE_KV_GET ? get(db, op, op->pairs, op->n_pairs) : list(db, op);
 }
 
-static int on_put(struct store_db *db, struct store_job *job)
+/* A write and what was there before it, which nobody can come between: both are of one transaction. */
+static int on_write(struct store_db *db, struct store_job *job)
 {
-	return put(db, CONTAINER_OF(job, struct store_kv, job));
-}
-
-static int on_delete(struct store_db *db, struct store_job *job)
-{
-	return delete (db, CONTAINER_OF(job, struct store_kv, job));
+	struct store_kv *op = CONTAINER_OF(job, struct store_kv, job);
+	int result = op->n_gets == 0 ? 0 : get(db, op, op->gets, op->n_gets);
+	if (result < 0)
+		return result;
+	if (op->may_write != NULL && !op->may_write(op))
+		return STORE_KV_HELD;
+	return op->kind == STORE_KV_PUT ? put(db, op) : delete (db, op);
 }
 
 static int on_delete_range(struct store_db *db, struct store_job *job)
@@ -172,8 +174,8 @@ void store_kv(struct store *s, struct store_kv *op)
 {
 	static int (*const runs[])(struct store_db *, struct store_job *) = {
 	    [STORE_KV_GET] = on_read,
-	    [STORE_KV_PUT] = on_put,
-	    [STORE_KV_DELETE] = on_delete,
+	    [STORE_KV_PUT] = on_write,
+	    [STORE_KV_DELETE] = on_write,
 	    [STORE_KV_LIST] = on_read,
 	    [STORE_KV_DELETE_RANGE] = on_delete_range,
 	};
@@ -191,7 +193,8 @@ void store_kv_clear(struct store_kv *op)
 {
 	drop_entries(op);
 	free_pairs(TAKE(op->pairs), op->n_pairs);
-	op->n_pairs = 0;
+	free_pairs(TAKE(op->gets), op->n_gets);
+	op->n_pairs = op->n_gets = 0;
 	mem_free(TAKE(op->start));
 	mem_free(TAKE(op->end));
 	op->start_len = op->end_len = 0;

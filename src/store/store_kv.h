@@ -7,11 +7,14 @@
 
 enum store_kv_kind {
 	STORE_KV_GET,          /* keys[] -> entries, absent ones left out, in the order asked */
-	STORE_KV_PUT,          /* keys[], values[] */
-	STORE_KV_DELETE,       /* keys[] */
+	STORE_KV_PUT,          /* keys[], values[]; and gets[] -> entries, as they were before */
+	STORE_KV_DELETE,       /* keys[]; likewise */
 	STORE_KV_LIST,         /* range -> entries; more: next_key set */
 	STORE_KV_DELETE_RANGE, /* range; keys beginning with byte 0 are always kept */
 };
+
+/* Outcome of a job: may_write said no. */
+#define STORE_KV_HELD 1
 
 struct store_kv_pair {
 	uint8_t *key, *value; /* in: value NULL for GET and DELETE; out: never NULL */
@@ -26,6 +29,11 @@ struct store_kv {
 	enum store_kv_kind kind;
 	struct store_kv_pair *pairs; /* in */
 	size_t n_pairs;
+	struct store_kv_pair *gets; /* in: keys, of PUT and DELETE */
+	size_t n_gets;
+	/* NULL, or asked on the store's thread once the gets are there: false, and nothing is written (STORE_KV_HELD).
+	 */
+	bool (*may_write)(const struct store_kv *op);
 	/* LIST and DELETE_RANGE; NULL: unbounded. start included, end included unless end_exclusive. */
 	uint8_t *start, *end;
 	size_t start_len, end_len;

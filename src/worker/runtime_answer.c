@@ -16,38 +16,61 @@ void runtime_answer_error(struct http_conn *c, const struct runtime_error *e, bo
 	buf_done(&b);
 }
 
-static bool put_bytes(struct runtime_request *q, struct slice s)
+/* False: it is no text. */
+static bool put_bytes(struct buf *b, struct slice s, bool utf8)
 {
-	if (q->utf8) {
+	if (utf8) {
 		if (!ws_utf8_valid(s))
 			return false;
-		json_put_str(&q->answer, s);
+		json_put_str(b, s);
 		return true;
 	}
-	buf_add_byte(&q->answer, '"');
-	base64_put(&q->answer, s, false);
-	buf_add_byte(&q->answer, '"');
+	buf_add_byte(b, '"');
+	base64_put(b, s, false);
+	buf_add_byte(b, '"');
 	return true;
 }
 
-bool runtime_answer_put_entries(struct runtime_request *q, struct runtime_error *e)
+static bool put_list(struct buf *b, const struct runtime_kv_pair *entries, size_t n, bool utf8)
 {
-	struct buf *b = &q->answer;
 	bool text = true;
 	buf_add(b, SLICE_LIT("{\"entries\":["));
-	for (size_t i = 0; i < q->call.n_entries && text; i++) {
-		const struct runtime_kv_pair *pair = &q->call.entries[i];
+	for (size_t i = 0; i < n && text; i++) {
 		buf_add_str(b, i > 0 ? ",{\"key\":" : "{\"key\":");
-		text = put_bytes(q, pair->key);
+		text = put_bytes(b, entries[i].key, utf8);
 		buf_add(b, SLICE_LIT(",\"value\":"));
-		text = text && put_bytes(q, pair->value);
-		buf_addf(b, ",\"updated_at\":%lld}", (long long)pair->updated_wall_ms);
+		text = text && put_bytes(b, entries[i].value, utf8);
+		buf_addf(b, ",\"updated_at\":%lld}", (long long)entries[i].updated_wall_ms);
 	}
 	buf_add_byte(b, ']');
+	return text;
+}
+
+/* Base64 of a whole batch fits always. */
+_Static_assert((size_t)LIMIT_KV_BATCH_KEYS *((LIMIT_KV_KEY_BYTES + LIMIT_KV_VALUE_BYTES) / 3 * 4 + 64) + 64 <
+		   RUNTIME_ANSWER_MAX,
+	       "what a batch gets fits in an answer");
+
+bool runtime_entries_fit(const struct runtime_kv_pair *entries, size_t n, bool utf8)
+{
+	struct buf b;
+	if (!utf8)
+		return true;
+	buf_init(&b, RUNTIME_ANSWER_MAX);
+	bool fit = put_list(&b, entries, n, utf8) && !b.over && buf_len(&b) < RUNTIME_ANSWER_MAX;
+	buf_done(&b);
+	return fit;
+}
+
+/* Appends the entries as JSON; false with *e when they cannot be said. */
+static bool put_entries(struct runtime_request *q, struct runtime_error *e)
+{
+	struct buf *b = &q->answer;
+	bool text = put_list(b, q->call.entries, q->call.n_entries, q->call.utf8);
 	if (q->call.kind == RUNTIME_KV_LIST) {
 		buf_add(b, SLICE_LIT(",\"next\":"));
 		if (q->call.has_next)
-			text = text && put_bytes(q, q->call.next);
+			text = text && put_bytes(b, q->call.next, q->call.utf8);
 		else
 			buf_add(b, SLICE_LIT("null"));
 	}
@@ -104,8 +127,7 @@ static void reply_value(struct runtime_request *q)
 static void reply_entries(struct runtime_request *q)
 {
 	struct runtime_error e;
-	/* A batch with gets has written them already. */
-	if (buf_len(&q->answer) == 0 && !runtime_answer_put_entries(q, &e))
+	if (!put_entries(q, &e))
 		runtime_answer_error(q->conn, &e, false);
 	else
 		reply_json(q);

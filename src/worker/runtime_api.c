@@ -2,8 +2,7 @@
  *
  * A call: head parsed, right to the actor checked, body gathered, right checked
  * again (the seat may have gone meanwhile), handed to runtime_ops, answered by
- * runtime_call_done, freed. A batch with gets and writes is two calls one after
- * the other. A call refused early is answered at once and freed.
+ * runtime_call_done, freed. A call refused early is answered at once and freed.
  *
  * The worker may leave a connection, the seat may go, the socket may close
  * while a call is with its answerer: the call then lives on, without
@@ -57,13 +56,12 @@ static void request_free(struct runtime_request *q)
 		http_conn_set_user(q->conn, NULL);
 	list_remove(&q->node);
 	rs->n_requests--;
-	loop_cancel(&q->then);
 	buf_done(&q->body);
 	buf_done(&q->memory);
 	buf_done(&q->answer);
 	if (q->call.pairs != &q->one)
 		mem_free(q->call.pairs);
-	mem_free(q->then_pairs);
+	mem_free(q->call.gets);
 	q->magic = 0;
 	q->call.magic = 0;
 	mem_free(q);
@@ -119,32 +117,10 @@ static void hand_over(struct runtime_request *q)
 	q->socket->ops->call(q->socket->ops_arg, &q->call);
 }
 
-/* What a batch puts or deletes. */
-static void write_part(struct runtime_request *q)
-{
-	if (q->call.pairs != &q->one)
-		mem_free(q->call.pairs);
-	q->call.pairs = TAKE(q->then_pairs);
-	q->call.n_pairs = q->n_then;
-	q->n_then = 0;
-	q->call.kind = q->then_kind;
-	q->call.entries = NULL;
-	q->call.n_entries = 0;
-	q->call.release = NULL;
-	hand_over(q);
-}
-
-static void on_then(void *arg)
-{
-	write_part(CAST(struct runtime_request, arg, RUNTIME_REQUEST_MAGIC));
-}
-
 static void begin(struct runtime_request *q)
 {
 	q->whole_mono_us = loop_mono_us(q->socket->loop);
-	if (q->batch && q->call.n_pairs == 0 && q->n_then > 0)
-		write_part(q);
-	else if (q->batch && q->call.n_pairs == 0)
+	if (q->batch && q->call.n_pairs == 0)
 		runtime_call_done(&q->call, RUNTIME_OK); /* an empty batch */
 	else
 		hand_over(q);
@@ -153,22 +129,14 @@ static void begin(struct runtime_request *q)
 void runtime_call_done(struct runtime_call *call, enum runtime_outcome outcome)
 {
 	struct runtime_request *q = CONTAINER_OF(call, struct runtime_request, call);
-	struct runtime_error e;
 	CHECK(q->magic == RUNTIME_REQUEST_MAGIC);
 	q->handed = false;
 	worker_count_answered(call->kind, outcome, loop_mono_us(q->socket->loop) - q->whole_mono_us);
-	bool go_on = outcome == RUNTIME_OK && q->n_then > 0;
-	bool fits = !go_on || runtime_answer_put_entries(q, &e);
-	if (q->conn != NULL && fits && !go_on)
+	if (q->conn != NULL)
 		runtime_answer(q, outcome);
-	else if (q->conn != NULL && !fits)
-		runtime_answer_error(q->conn, &e, false);
 	if (call->release != NULL)
 		call->release(call);
-	if (go_on && fits)
-		loop_post(q->socket->loop, &q->then);
-	else
-		request_free(q);
+	request_free(q);
 }
 
 /* ---- the connection's events ---- */
@@ -189,7 +157,6 @@ static struct runtime_request *request_new(struct runtime_socket *rs, struct htt
 	list_init(&q->node);
 	list_push_back(&rs->requests, &q->node);
 	rs->n_requests++;
-	loop_task_init(&q->then, on_then, q);
 	buf_init(&q->body, LIMIT_RUNTIME_BODY_BYTES);
 	buf_init(&q->memory, LIMIT_RUNTIME_BODY_BYTES);
 	buf_init(&q->answer, RUNTIME_ANSWER_MAX);
@@ -272,7 +239,7 @@ static void on_gone(void *arg, struct http_conn *c)
 		return;
 	http_conn_set_user(c, NULL);
 	q->conn = NULL;
-	if (!q->handed && !loop_task_posted(&q->then))
+	if (!q->handed)
 		request_free(q);
 }
 

@@ -47,6 +47,10 @@ struct runtime_call {
 	/* in */
 	struct runtime_kv_pair *pairs; /* PUT (1 or batch), DELETE, GET */
 	size_t n_pairs;
+	struct runtime_kv_pair *gets; /* of a batch that writes: read before, and nothing is written unless
+					 runtime_entries_fit */
+	size_t n_gets;
+	bool utf8;               /* how keys and values are said */
 	struct slice start, end; /* LIST, DELETE_RANGE; n 0 with has_* false: unbounded */
 	bool has_start, has_end, end_exclusive, reverse;
 	size_t limit;
@@ -71,6 +75,9 @@ struct runtime_call {
 struct runtime_ops {
 	void (*call)(void *arg, struct runtime_call *call);
 };
+
+/* Whether these can be said in an answer. Pure: from any thread. */
+bool runtime_entries_fit(const struct runtime_kv_pair *entries, size_t n, bool utf8);
 
 /* Ends the call: the answer is written (if the worker still listens) and the call freed. */
 void runtime_call_done(struct runtime_call *call, enum runtime_outcome outcome);

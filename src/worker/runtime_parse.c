@@ -156,7 +156,7 @@ static bool read_query(struct runtime_request *q, struct slice query, bool list,
 		else if (list && slice_is(name, "limit"))
 			ok = read_limit(value, &r->limit, e);
 		else if (list && slice_is(name, "encoding"))
-			ok = read_encoding(value, &q->utf8, e);
+			ok = read_encoding(value, &q->call.utf8, e);
 		else
 			ok = malformed(e, "a query parameter is unknown");
 		if (!ok)
@@ -350,7 +350,7 @@ static bool bad_field(struct runtime_error *e, const struct err *why)
 static bool take_text(struct runtime_request *q, struct slice text, struct slice *ret, struct runtime_error *e)
 {
 	size_t at = buf_len(&q->memory);
-	if (q->utf8)
+	if (q->call.utf8)
 		buf_add(&q->memory, text);
 	else if (!base64_get(&q->memory, text, false))
 		return runtime_refuse(e, 422, "request", "invalid",
@@ -419,17 +419,26 @@ static bool take_batch(struct runtime_request *q, const json_t *o, struct runtim
 	struct err why = {0};
 	if (json_field_only(o, known, &why) < 0 || json_field_str(o, "encoding", false, &encoding, &why) < 0)
 		return bad_field(e, &why);
-	if (!read_encoding(encoding, &q->utf8, e))
+	if (!read_encoding(encoding, &q->call.utf8, e))
 		return false;
 	if (put != NULL && delete != NULL)
 		return runtime_refuse(e, 422, "kv", "batch_mixed", "one batch cannot both put and delete");
 	CHECK(buf_reserve(&q->memory, buf_len(&q->body)) != NULL);
-	if (get != NULL && !take_pairs(q, get, false, &q->call.pairs, &q->call.n_pairs, e))
+	struct runtime_call *c = &q->call;
+	if (get != NULL && !take_pairs(q, get, false, &c->gets, &c->n_gets, e))
 		return false;
-	q->then_kind = put != NULL ? RUNTIME_KV_PUT : RUNTIME_KV_DELETE;
-	if (put != NULL)
-		return take_pairs(q, put, true, &q->then_pairs, &q->n_then, e);
-	return delete == NULL || take_pairs(q, delete, false, &q->then_pairs, &q->n_then, e);
+	if (put != NULL && !take_pairs(q, put, true, &c->pairs, &c->n_pairs, e))
+		return false;
+	if (delete != NULL && !take_pairs(q, delete, false, &c->pairs, &c->n_pairs, e))
+		return false;
+	if (c->n_pairs > 0) {
+		c->kind = put != NULL ? RUNTIME_KV_PUT : RUNTIME_KV_DELETE;
+	} else {
+		c->pairs = TAKE(c->gets);
+		c->n_pairs = c->n_gets;
+		c->n_gets = 0;
+	}
+	return true;
 }
 
 static bool take_alarm_body(struct runtime_request *q, const json_t *o, int64_t now_wall_ms, struct runtime_error *e)

@@ -27,7 +27,6 @@ struct runtime_request {
 	bool handed;                   /* runtime_ops has the call */
 	bool parsed;                   /* its kind is known */
 	int64_t whole_mono_us;         /* its body was */
-	bool utf8;
 	bool batch;
 	size_t body_max;        /* 0: the body is not read */
 	const char *body_limit; /* its name, for 413 */
@@ -35,11 +34,6 @@ struct runtime_request {
 	struct buf memory; /* decoded keys and values */
 	struct buf answer;
 	struct runtime_kv_pair one;
-	/* batch: the second step, once the gets are there */
-	enum runtime_kind then_kind;
-	struct runtime_kv_pair *then_pairs;
-	size_t n_then;
-	struct loop_task then;
 };
 
 /* False with *e filled; always false, so that `return runtime_refuse(...)` reads well. */
@@ -56,5 +50,3 @@ bool runtime_parse_duration(struct slice text, int64_t *ret_ms);
 /* Writes the answer of a call that ended. */
 void runtime_answer(struct runtime_request *q, enum runtime_outcome outcome);
 void runtime_answer_error(struct http_conn *c, const struct runtime_error *e, bool indeterminate);
-/* Appends the entries as JSON; false with *e when some is no text. */
-bool runtime_answer_put_entries(struct runtime_request *q, struct runtime_error *e);

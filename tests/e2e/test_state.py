@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -308,6 +309,29 @@ def test_batch_gets_are_as_they_were_before(rt):
     assert [(entry["key"], entry["value"]) for entry in entries if entry["value"] is not None] == [("a", "old")]
     assert rt.get("a").body == b"new"
     assert rt.get("b").body == b"2"
+
+
+def test_batches_that_get_and_put_come_one_after_the_other(rt):
+    """Each takes what another left and leaves its own: nothing may be taken twice."""
+    rt.batch(put=[{"key": "a", "value": "start"}], encoding="utf8")
+    names = [f"n{number}" for number in range(120)]
+    with ThreadPoolExecutor(12) as clients:
+        answers = list(clients.map(lambda name: rt.batch(get=["a"], put=[{"key": "a", "value": name}],
+                                                         encoding="utf8"), names))
+    taken = [answer.json()["entries"][0]["value"] for answer in answers]
+    assert sorted([*taken, rt.get("a").body.decode()]) == sorted(["start", *names])
+
+
+def test_batch_whose_gets_cannot_be_said_writes_nothing(rt):
+    rt.put("raw", b"\xff")
+    for change in ({"put": [{"key": "b", "value": "2"}]}, {"delete": ["raw"]}):
+        refused(rt.batch(get=["raw"], encoding="utf8", **change), 422)
+    assert (rt.get("raw").body, rt.get("b").status) == (b"\xff", 404)
+    for number in range(60):
+        rt.put(f"low{number}", b"\x01" * VALUE_MAX)  # six times as long in JSON
+    refused(rt.batch(get=[f"low{number}" for number in range(60)], put=[{"key": "b", "value": "2"}],
+                     encoding="utf8"), 413)
+    assert rt.get("b").status == 404
 
 
 def test_batch_deletes(letters):

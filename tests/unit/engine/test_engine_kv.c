@@ -78,6 +78,40 @@ static void test_get_in_the_order_asked(void **state)
 	assert_int_equal(world_answered.n_entries, 2);
 }
 
+static void get_and_put(bool utf8)
+{
+	static struct runtime_kv_pair k = {.key = {(const uint8_t *)"k", 1}, .value = {(const uint8_t *)"new", 3}};
+	call((struct runtime_call){
+	    .kind = RUNTIME_KV_PUT, .gets = &k, .n_gets = 1, .pairs = &k, .n_pairs = 1, .utf8 = utf8});
+}
+
+static void test_a_batch_gets_and_then_writes(void **state)
+{
+	(void)state;
+	get_and_put(true);
+	assert_int_equal(asked(0)->op, RUNNER_KV_GET);
+	assert_int_equal(lnk->n_kv - first, 1);
+	reply(0, RUNNER_KV_ANSWER_GET, (const char *const[]){"k", "old", NULL}, "");
+	assert_int_equal(asked(1)->op, RUNNER_KV_PUT);
+	assert_int_equal(world_n_answered, 0);
+	reply(1, RUNNER_KV_ANSWER_PUT, NULL, "");
+	assert_int_equal(world_outcome, RUNTIME_OK);
+	assert_int_equal(world_answered.n_entries, 1);
+	get_and_put(false);
+	reply(2, RUNNER_KV_ANSWER_ERROR, NULL, "transaction failed");
+	assert_int_equal(world_outcome, RUNTIME_UNAVAILABLE);
+	assert_int_equal(lnk->n_kv - first, 3); /* what could not be got is not written over */
+}
+
+static void test_a_batch_whose_gets_are_no_text_writes_nothing(void **state)
+{
+	(void)state;
+	get_and_put(true);
+	reply(0, RUNNER_KV_ANSWER_GET, (const char *const[]){"k", "\xff", NULL}, "");
+	assert_int_equal(world_outcome, RUNTIME_OK); /* the answer is made of the entries, and says 422 */
+	assert_int_equal(lnk->n_kv - first, 1);
+}
+
 static void test_errors(void **state)
 {
 	(void)state;
@@ -291,6 +325,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_put),
 	    TEST(test_get_in_the_order_asked),
+	    TEST(test_a_batch_gets_and_then_writes),
+	    TEST(test_a_batch_whose_gets_are_no_text_writes_nothing),
 	    TEST(test_errors),
 	    TEST(test_window),
 	    TEST(test_time_out),

@@ -122,6 +122,44 @@ static void test_put_replaces_and_delete_is_idempotent(void **state)
 	store_fixture_done(&f);
 }
 
+static bool yes(const struct store_kv *op)
+{
+	return op->n_entries == 1;
+}
+
+static bool no(const struct store_kv *op)
+{
+	(void)op;
+	return false;
+}
+
+static void test_a_write_gets_what_was_before(void **state)
+{
+	(void)state;
+	static const char *const key[] = {"k"};
+	static const struct {
+		bool (*may_write)(const struct store_kv *op);
+		int result;
+		const char *after;
+	} cases[] = {{NULL, 0, "k"}, {yes, 0, "k"}, {no, STORE_KV_HELD, "old"}};
+	struct store_fixture f;
+	char out[64];
+	store_fixture_init(&f);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(store_fixture_put(&f, ACTOR, "k", "old"), 0);
+		struct store_kv op = with_keys(STORE_KV_PUT, key, 1), get = with_keys(STORE_KV_GET, key, 1);
+		op.gets = TAKE(get.pairs);
+		op.n_gets = 1;
+		op.may_write = cases[i].may_write;
+		assert_int_equal(run(&f, &op), cases[i].result);
+		assert_int_equal(op.n_entries, 1);
+		assert_memory_equal(op.entries[0].value, "old", 3);
+		store_kv_clear(&op);
+		assert_string_equal(store_fixture_get(&f, ACTOR, "k", out), cases[i].after);
+	}
+	store_fixture_done(&f);
+}
+
 static void test_sizes(void **state)
 {
 	(void)state;
@@ -323,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_get_in_the_order_asked),
 	    cmocka_unit_test(test_put_replaces_and_delete_is_idempotent),
+	    cmocka_unit_test(test_a_write_gets_what_was_before),
 	    cmocka_unit_test(test_sizes),
 	    cmocka_unit_test(test_list_ranges),
 	    cmocka_unit_test(test_list_pages),
