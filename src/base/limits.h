@@ -97,6 +97,7 @@
 /* WebSockets. */
 #define LIMIT_WS_MESSAGE_BYTES (32 * 1024 * 1024) /* the engine's bound on a message and a frame */
 #define LIMIT_WS_CLOSE_MS 2000                    /* waiting for the peer's close frame */
+#define LIMIT_WS_ACK_MS 5 /* for a frame to ride on; below the 4 ms of a tick it would cost an interrupt each time */
 #define LIMIT_WS_ENGINE_MESSAGE_BYTES \
 	(64 * 1024 * 1024) /* from an engine: a user's 32 MiB with its envelope, or a list of state */
 #define LIMIT_WS_CLIENT_QUEUE_BYTES \

@@ -18,6 +18,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -327,6 +328,13 @@ int stream_write2(struct stream *s, struct slice a, struct slice b)
 size_t stream_queued(const struct stream *s)
 {
 	return uv_stream_get_write_queue_size(&s->handle.stream) + buf_len(&s->waiting);
+}
+
+void stream_ack(struct stream *s)
+{
+	int on = 1;
+	if (s->state != STREAM_ENDING && s->handle.base.type == UV_TCP)
+		(void)setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on)); /* a peer that left needs none */
 }
 
 void stream_shutdown(struct stream *s)

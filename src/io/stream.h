@@ -48,6 +48,9 @@ int stream_writev(struct stream *s, const struct slice *parts, size_t n);
 /* Bytes queued and not yet taken by the kernel. Above LIMIT_STREAM_QUEUE_HIGH the adopter stops its source. */
 size_t stream_queued(const struct stream *s);
 
+/* Tells a TCP peer now what has arrived; the kernel puts that off by 40 ms, for something to send along. */
+void stream_ack(struct stream *s);
+
 /* Sends FIN when the queue is empty. */
 void stream_shutdown(struct stream *s);
 

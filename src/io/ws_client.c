@@ -5,6 +5,10 @@
  * through TLS, if any, to the reader and up. ws_client_close: CLOSING until the
  * peer's close frame.
  *
+ * A peer with Nagle's algorithm on sends a small frame only when all before it
+ * are acknowledged, and the kernel delays that by 40 ms for want of something
+ * to send. So an acknowledgement waits LIMIT_WS_ACK_MS for a frame of ours.
+ *
  * Every failure is ENDED, by ws_client_end alone, told from a task; reading
  * stops. The peer's close frame is one such end, answered (RFC 6455 5.5.1) and
  * flushed. ws_client_abort closes what there is; the memory goes when the
@@ -35,6 +39,7 @@ void ws_client_end(struct ws_client *c, enum ws_client_why why, const char *fmt,
 	c->state = WS_CLIENT_ENDED;
 	c->end.why = why;
 	timer_disarm(&c->timer);
+	timer_disarm(&c->ack);
 	loop_cancel(&c->flush);
 	if (c->stream != NULL)
 		stream_read_stop(c->stream);
@@ -78,6 +83,7 @@ void ws_client_abort(struct ws_client *c)
 		return;
 	c->state = WS_CLIENT_GONE;
 	timer_disarm(&c->timer);
+	timer_disarm(&c->ack);
 	loop_cancel(&c->step);
 	loop_cancel(&c->flush);
 	if (c->resolve != NULL)
@@ -99,20 +105,32 @@ static void on_timer(void *arg)
 		ws_client_dial_timeout(c);
 }
 
+static void on_ack(void *arg)
+{
+	stream_ack(CAST(struct ws_client, arg, WS_CLIENT_MAGIC)->stream);
+}
+
 /* ---- out ---- */
+
+/* A failure comes as an event. */
+static void put(struct ws_client *c, struct slice s)
+{
+	timer_disarm(&c->ack); /* it rides along */
+	(void)stream_write(c->stream, s);
+}
 
 void ws_client_push_tls(struct ws_client *c)
 {
 	struct slice s = tls_out(c->tls);
 	if (s.n > 0)
-		(void)stream_write(c->stream, s); /* a failure comes as an event */
+		put(c, s);
 	tls_out_drop(c->tls);
 }
 
 void ws_client_write(struct ws_client *c, struct slice plain)
 {
 	if (c->tls == NULL) {
-		(void)stream_write(c->stream, plain);
+		put(c, plain);
 		return;
 	}
 	for (size_t at = 0; at < plain.n; at += RECORD_BYTES) {
@@ -212,8 +230,11 @@ static void on_ping(void *arg, struct slice payload)
 static void on_pong(void *arg, struct slice payload)
 {
 	struct ws_client *c = CAST(struct ws_client, arg, WS_CLIENT_MAGIC);
-	if (is_reading(c))
-		c->events->pong(c->arg, payload);
+	if (!is_reading(c))
+		return;
+	if (timer_armed(&c->ack))
+		timer_arm(&c->ack, 0); /* it asks for nothing, so nothing may come to ride on */
+	c->events->pong(c->arg, payload);
 }
 
 static void on_close(void *arg, unsigned code, struct slice reason)
@@ -297,6 +318,8 @@ static void on_stream_data(void *arg, struct slice s)
 	struct ws_client *c = CAST(struct ws_client, arg, WS_CLIENT_MAGIC);
 	if (c->state >= WS_CLIENT_ENDED)
 		return;
+	if (!timer_armed(&c->ack))
+		timer_arm(&c->ack, LIMIT_WS_ACK_MS);
 	if (c->tls != NULL)
 		take_cipher(c, s);
 	else
@@ -358,6 +381,7 @@ struct ws_client *ws_client_open(struct loop *l, const struct ws_client_options 
 	bool six = strchr(o->host, ':') != NULL;
 	c->place = mem_printf("%s%s%s:%u", six ? "[" : "", o->host, six ? "]" : "", o->port);
 	timer_init(&c->timer, l, on_timer, c);
+	timer_init(&c->ack, l, on_ack, c);
 	loop_task_init(&c->step, on_step, c);
 	loop_task_init(&c->flush, on_flush, c);
 	buf_init(&c->out, LIMIT_WS_CLIENT_QUEUE_BYTES + 1024); /* a frame head and a close frame may come on top */

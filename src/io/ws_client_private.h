@@ -29,6 +29,7 @@ struct ws_client {
 	uint16_t port;
 	struct loop *loop;
 	struct timer timer;     /* of the state */
+	struct timer ack;       /* the peer does not know yet that its last bytes have come */
 	struct loop_task step;  /* tells what may not be told from inside a call: ended, closed */
 	struct loop_task flush; /* sends `out` */
 	struct resolve *resolve;

@@ -4,14 +4,26 @@
 #include "io/tls.h"
 #include "lib/ws_peer.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #define HOUR 3600
+
+static size_t n_acks; /* TCP was told to acknowledge now */
+
+/* In place of libc's. */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t n)
+{
+	n_acks += level == IPPROTO_TCP && name == TCP_QUICKACK;
+	return (int)syscall(SYS_setsockopt, fd, level, name, value, n);
+}
 
 struct user {
 	struct loop *loop;
@@ -210,6 +222,64 @@ static void test_frames_of_one_turn_leave_in_one_write(void **state)
 	assert_int_equal(recv(u.peer.fd, all, sizeof(all), 0), -1); /* not before the tick */
 	io_loop_turn(u.loop, 1);
 	assert_int_equal(recv(u.peer.fd, all, sizeof(all), MSG_PEEK), 100 * 16);
+	user_done(&u);
+}
+
+/* From here on nothing is due by itself, and all so far is acknowledged. */
+static void user_freeze(struct user *u)
+{
+	loop_freeze(u->loop, true);
+	loop_skew(u->loop, LIMIT_WS_ACK_MS);
+	io_loop_turn(u->loop, 0);
+	n_acks = 0;
+}
+
+static void test_what_came_is_acknowledged_before_the_kernel_would(void **state)
+{
+	(void)state;
+	struct user u;
+	user_init(&u, NULL);
+	user_connect(&u);
+	user_freeze(&u);
+	ws_peer_say(&u.peer, WS_TEXT, SLICE_LIT("ask"));
+	IO_UNTIL(u.loop, traced(&u, "text ask;"));
+	assert_int_equal(n_acks, 0); /* an answer may come */
+	loop_skew(u.loop, LIMIT_WS_ACK_MS);
+	io_loop_turn(u.loop, 0);
+	assert_int_equal(n_acks, 1);
+	loop_skew(u.loop, LIMIT_WS_ACK_MS);
+	io_loop_turn(u.loop, 0);
+	assert_int_equal(n_acks, 1);
+	user_done(&u);
+}
+
+static void test_an_acknowledgement_rides_on_an_answer(void **state)
+{
+	(void)state;
+	struct user u;
+	user_init(&u, NULL);
+	user_connect(&u);
+	user_freeze(&u);
+	ws_peer_say(&u.peer, WS_TEXT, SLICE_LIT("ask"));
+	IO_UNTIL(u.loop, traced(&u, "text ask;"));
+	assert_int_equal(ws_client_send(u.client, WS_BINARY, SLICE_LIT("answer")), 0);
+	IO_UNTIL(u.loop, heard(&u, "binary answer;"));
+	loop_skew(u.loop, LIMIT_WS_ACK_MS);
+	io_loop_turn(u.loop, 0);
+	assert_int_equal(n_acks, 0);
+	user_done(&u);
+}
+
+static void test_a_pong_is_acknowledged_at_once(void **state)
+{
+	(void)state;
+	struct user u;
+	user_init(&u, NULL);
+	user_connect(&u);
+	user_freeze(&u);
+	ws_peer_say(&u.peer, WS_PONG, SLICE_LIT("p"));
+	IO_UNTIL(u.loop, traced(&u, "pong p;"));
+	assert_int_equal(n_acks, 1);
 	user_done(&u);
 }
 
@@ -825,6 +895,9 @@ int main(void)
 	    cmocka_unit_test(test_messages_pass_both_ways),
 	    cmocka_unit_test(test_pings_are_answered_and_fragments_joined),
 	    cmocka_unit_test(test_frames_of_one_turn_leave_in_one_write),
+	    cmocka_unit_test(test_what_came_is_acknowledged_before_the_kernel_would),
+	    cmocka_unit_test(test_an_acknowledgement_rides_on_an_answer),
+	    cmocka_unit_test(test_a_pong_is_acknowledged_at_once),
 	    cmocka_unit_test(test_the_peer_s_close_frame_is_told_and_answered),
 	    cmocka_unit_test(test_a_close_frame_is_read_before_the_reset_behind_it),
 	    cmocka_unit_test(test_a_close_frame_behind_data_is_read_before_the_reset),
