@@ -393,7 +393,8 @@ bool engine_driver_runs(const struct engine_driver *d, const char *actor_id)
 bool engine_driver_taken_over(const struct engine_driver *d, struct slice actor_id, int64_t since_wall_ms)
 {
 	const struct engine_actor *a = engine_actor_find(d, actor_id);
-	return a != NULL && a->state == EA_LIVE && !a->has_run && a->create_ms < since_wall_ms;
+	bool begun = a != NULL && (a->state == EA_NEW || a->state == EA_LIVE);
+	return begun && !a->has_run && a->create_ms < since_wall_ms;
 }
 
 /* ---- life ---- */

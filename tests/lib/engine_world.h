@@ -209,7 +209,8 @@ static inline void pass(int64_t ms)
 
 /* ---- what the engine says ---- */
 
-static inline void say(const struct runner_to_client *m)
+/* What was read of the socket at once is told in one turn. */
+static inline void tell(const struct runner_to_client *m)
 {
 	struct buf b;
 	struct runner_to_client decoded;
@@ -217,6 +218,11 @@ static inline void say(const struct runner_to_client *m)
 	CHECK(runner_to_client_put(&b, m) == 0 && runner_to_client_decode(buf_slice(&b), &decoded) == 0);
 	lnk->o.events->message(lnk->o.arg, &decoded);
 	buf_done(&b);
+}
+
+static inline void say(const struct runner_to_client *m)
+{
+	tell(m);
 	turn();
 }
 
@@ -255,12 +261,18 @@ static inline void add_stop(const char *id, uint32_t generation, int64_t index)
 }
 
 /* Sends what was added as one list. */
-static inline void command(void)
+static inline void command_at_once(void)
 {
-	say(&(struct runner_to_client){.tag = RUNNER_TO_CLIENT_COMMANDS,
-				       .commands = runner_list_of(buf_slice(&command_list), n_commands)});
+	tell(&(struct runner_to_client){.tag = RUNNER_TO_CLIENT_COMMANDS,
+					.commands = runner_list_of(buf_slice(&command_list), n_commands)});
 	buf_reset(&command_list);
 	n_commands = 0;
+}
+
+static inline void command(void)
+{
+	command_at_once();
+	turn();
 }
 
 static inline void online(bool same_runner)

@@ -590,6 +590,22 @@ static void test_unknown_traffic_asks_again(void **state)
 	assert_int_equal(lnk->n_resync, 2);
 }
 
+/* A request right behind the start it is for, in the same read: the old runner has got it too, and may be answering. */
+static void test_a_newcomer_leaves_what_comes_with_the_start(void **state)
+{
+	(void)state;
+	const struct runner_to_client m = {
+	    .tag = RUNNER_TO_CLIENT_TUNNEL,
+	    .tunnel = {.kind = RUNNER_DOWN_REQUEST_START,
+		       .request = {.actor_id = SLICE_LIT(A), .method = SLICE_LIT("GET"), .path = SLICE_LIT("/")}}};
+	add_start(A, 1, 0);
+	command_at_once();
+	say(&m);
+	assert_int_equal(lnk->n_tunnel, 0);
+	assert_int_equal(lnk->n_resync, 0);
+	assert_int_equal(world_n_places, 1);
+}
+
 /* A stop that was lost shows when the actor uses its state. */
 static void test_refused_state_asks_again(void **state)
 {
@@ -752,6 +768,7 @@ int main(void)
 	    TEST(test_evicted),
 	    TEST(test_evicted_has_an_end),
 	    TEST(test_unknown_traffic_asks_again),
+	    TEST(test_a_newcomer_leaves_what_comes_with_the_start),
 	    TEST(test_refused_state_asks_again),
 	    TEST(test_view),
 	    TEST(test_wish),
