@@ -120,7 +120,7 @@
 	(36 * 1024 * 1024)                   /* of one WebSocket towards its worker: a largest message and more */
 #define LIMIT_TUNNEL_REPLY_BYTES (64 * 1024) /* short answers without a request of their own */
 #define LIMIT_TUNNEL_NEWCOMER_MS 500         /* a predecessor's connection outlives our welcome by less */
-#define LIMIT_TUNNEL_EARLY 4096              /* requests left to it meanwhile */
+#define LIMIT_TUNNEL_EARLY 4096              /* requests and WebSockets left to it meanwhile */
 #define LIMIT_TUNNEL_READY_MS (30 * 1000)    /* waiting for a ready actor; the engine waits as long */
 
 /* The link to an engine. */

@@ -20,8 +20,7 @@ static struct engine_flow *flow_of(struct map_node *node)
 	return CONTAINER_OF(node, struct engine_flow, by_pair);
 }
 
-/* NULL: none under way. */
-static struct engine_flow *find(const struct engine_tunnel *t, const struct runner_message_id *id)
+struct engine_flow *engine_tunnel_find(const struct engine_tunnel *t, const struct runner_message_id *id)
 {
 	uint8_t pair[ENGINE_PAIR_BYTES];
 	memcpy(pair, id->gateway, sizeof(id->gateway));
@@ -177,6 +176,8 @@ static void on_socket_open(struct engine_tunnel *t, struct engine_flow *f, const
 	}
 	if (known && engine_socket_again(f, m->id.index))
 		return;
+	if (f == NULL && engine_newcomer_leaves(t, m))
+		return;
 	if (f != NULL)
 		drop(f);
 	engine_socket_start(t, m);
@@ -202,7 +203,7 @@ static void on_socket_close(struct engine_flow *f, const struct runner_tunnel_do
 
 void engine_tunnel_message(struct engine_tunnel *t, const struct runner_tunnel_down *m)
 {
-	struct engine_flow *f = find(t, &m->id);
+	struct engine_flow *f = engine_tunnel_find(t, &m->id);
 	struct engine_flow *request = f != NULL && f->kind == ENGINE_FLOW_REQUEST ? f : NULL;
 	struct engine_flow *socket = f != NULL && f->kind != ENGINE_FLOW_REQUEST ? f : NULL;
 	CHECK(t->magic == TUNNEL_MAGIC);

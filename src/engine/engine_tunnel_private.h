@@ -32,7 +32,7 @@ struct engine_tunnel {
 	struct buf scratch; /* the frame being made */
 	size_t bytes;
 	struct timer newcomer;  /* armed: a predecessor may still be there */
-	struct buf early;       /* ids of requests left to it, as they are in memory */
+	struct buf early;       /* what is left to it: struct early of engine_newcomer.c */
 	bool warned_value;      /* said once that a field value cannot be passed on */
 	struct list restores;   /* struct engine_restore */
 	bool missed;            /* a WebSocket message came that nobody here knows, while some are being restored */
@@ -97,6 +97,8 @@ int engine_flow_flush_one(struct engine_flow *f);
 
 /* ---- engine_tunnel.c ---- */
 
+/* The flow of that pair; NULL: none under way. */
+struct engine_flow *engine_tunnel_find(const struct engine_tunnel *t, const struct runner_message_id *id);
 /* Offers a frame to the link. 0 or what the link says. said_at: as engine_flow's, of the pair it is about. */
 int engine_tunnel_pass(struct engine_tunnel *t, struct slice frame, uint64_t *said_at);
 /* A short message without a flow, under the ids it has; kept while the link does not take it, lost beyond
@@ -117,7 +119,7 @@ void engine_farewell_drop(struct engine_tunnel *t);
 /* ---- engine_newcomer.c ---- */
 
 void engine_newcomer_init(struct engine_tunnel *t);
-/* True: a request that a predecessor has got as well, and that is seen to later. */
+/* True: a request, or the open of a WebSocket, that a predecessor has got as well, and that is seen to later. */
 bool engine_newcomer_leaves(struct engine_tunnel *t, const struct runner_tunnel_down *m);
 /* There is nobody to wait for any more, and nothing to say. */
 void engine_newcomer_drop(struct engine_tunnel *t);

@@ -7,6 +7,7 @@ import pytest
 
 from lib import procs
 from lib.check import Background
+from lib.fake_engine import new_pair, open_message, request_message
 from lib.peer import OfficialRunner
 from lib.rt import Runtime
 from lib.wait import wait_for
@@ -152,6 +153,27 @@ def test_zombie_that_slept_past_the_threshold_is_evicted_too(runner, fake_engine
         daemon.send_signal(signal.SIGCONT)
     wait_evicted(daemon)
     assert len(fake_engine.connections) == 1
+
+
+def test_what_both_are_sent_is_left_to_the_old_one(runner, fake_engine):
+    """Until the engine has let go of the old connection; then it asks again where it has no answer."""
+    fake_engine.evict_older = False
+    runner(fake_engine, key="the-key", sleep_after="never")
+    actor = fake_engine.start_actor(fake_engine.wait_runner())
+    request, socket = new_pair(), new_pair()
+    fake_engine.behind_welcome = [request_message(actor.id, "GET", "/pid", None, None, request),
+                                  open_message(actor.id, "/ws", None, socket)]
+    runner(fake_engine, key="the-key", sleep_after="never")
+    link = fake_engine.wait_runner(2)
+    assert link.answer(request) is None
+    close = link.wait_tunnel(socket, "ToServerWebSocketClose")[2]
+    # Both refuses an open that nobody has accepted, and lets the client of one that somebody has come back, or stay.
+    assert (close["code"], close["hibernate"]) == (1012, True)
+    assert len(link.tunnel()) == 2
+    link.wait_event("ActorStateRunning", actor.id)
+    link.open_socket(actor.id, pair=socket, index=1)
+    link.wait_tunnel(socket, "ToServerWebSocketOpen")
+    assert link.answer(link.request(actor.id, path="/pid"))[0] == 200
 
 
 def test_takeover_under_load(runner, pool, trace):

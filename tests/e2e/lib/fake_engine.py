@@ -136,16 +136,12 @@ class Connection:
     # ---- tunnel ----
 
     def tunnel_send(self, pair, index, tag, value=None):
-        self.send("ToClientTunnelMessage", {
-            "messageId": {"gatewayId": pair[0], "requestId": pair[1], "messageIndex": index & 0xFFFF},
-            "messageKind": (tag, value)})
+        self.send(*tunnel_message(pair, index, tag, value))
 
     def request(self, actor_id, method="GET", path="/", headers=None, body=None, pair=None, index=0):
         """Sends a request; the pair names it."""
         pair = pair or new_pair()
-        self.tunnel_send(pair, index, "ToClientRequestStart", {
-            "actorId": actor_id, "method": method, "path": path, "headers": {"host": "an.engine", **(headers or {})},
-            "body": body, "stream": False})
+        self.send(*request_message(actor_id, method, path, headers, body, pair, index))
         return pair
 
     def answer(self, pair, timeout=15):
@@ -159,9 +155,7 @@ class Connection:
     def open_socket(self, actor_id, path="/ws", headers=None, pair=None, index=0):
         """Opens a client's WebSocket through the tunnel."""
         pair = pair or new_pair()
-        said = {"host": "an.engine", "upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13",
-                "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-protocol": "rivet", **(headers or {})}
-        self.tunnel_send(pair, index, "ToClientWebSocketOpen", {"actorId": actor_id, "path": path, "headers": said})
+        self.send(*open_message(actor_id, path, headers, pair, index))
         return pair
 
     def socket_message(self, pair, index, data):
@@ -177,6 +171,24 @@ class Connection:
 
 def new_pair():
     return secrets.token_bytes(4), secrets.token_bytes(4)
+
+
+def tunnel_message(pair, index, tag, value=None):
+    return "ToClientTunnelMessage", {
+        "messageId": {"gatewayId": pair[0], "requestId": pair[1], "messageIndex": index & 0xFFFF},
+        "messageKind": (tag, value)}
+
+
+def request_message(actor_id, method, path, headers, body, pair, index=0):
+    return tunnel_message(pair, index, "ToClientRequestStart", {
+        "actorId": actor_id, "method": method, "path": path, "headers": {"host": "an.engine", **(headers or {})},
+        "body": body, "stream": False})
+
+
+def open_message(actor_id, path, headers, pair, index=0):
+    said = {"host": "an.engine", "upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13",
+            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-websocket-protocol": "rivet", **(headers or {})}
+    return tunnel_message(pair, index, "ToClientWebSocketOpen", {"actorId": actor_id, "path": path, "headers": said})
 
 
 def flat_event(inner):
@@ -238,6 +250,7 @@ class FakeEngine:
         self.auto_replay = True
         self.auto_stop = True  # answers an intent with a stop command
         self.evict_older = True
+        self.behind_welcome = []  # messages (tag, value) that follow it at once
         # What goes wrong.
         self.refuse_upgrade = None  # HTTP status
         self.close_at_once = None   # (code, reason) behind the upgrade
@@ -381,6 +394,8 @@ class FakeEngine:
             await self._send(connection, "ToClientCommands",
                              [{"checkpoint": checkpoint, "inner": without_sockets(inner)}
                               for checkpoint, inner in ordered])
+        for tag, value in self.behind_welcome:
+            await self._send(connection, tag, value)
         if self.evict_older:
             for older in self.open_connections():
                 if older is not connection:

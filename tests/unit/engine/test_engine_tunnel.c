@@ -464,11 +464,45 @@ static void test_a_newcomer_leaves_requests_to_its_predecessor(void **state)
 	assert_int_equal(n_sent, 0);
 	loop_skew(loop, LIMIT_TUNNEL_NEWCOMER_MS);
 	turn();
-	assert_int_equal(n_sent, 2);
-	assert_int_equal(sent[1].kind, RUNNER_UP_RESPONSE_ABORT);
-	assert_memory_equal(sent[1].id.request, pair.request, sizeof(pair.request));
+	assert_int_equal(n_sent, 1);
+	assert_int_equal(sent[0].kind, RUNNER_UP_RESPONSE_ABORT);
+	assert_memory_equal(sent[0].id.request, pair.request, sizeof(pair.request));
 	get();
 	assert_int_equal(n_offers, 1); /* it is alone now */
+}
+
+/* One close for all that the predecessor may have done with it. */
+static void test_a_newcomer_leaves_sockets_to_its_predecessor(void **state)
+{
+	(void)state;
+	engine_tunnel_newcomer(tunnel);
+	socket_open(0);
+	message(1, "to the one that accepted it");
+	turn();
+	assert_int_equal(n_offers, 0);
+	assert_int_equal(n_sent, 0);
+	loop_skew(loop, LIMIT_TUNNEL_NEWCOMER_MS);
+	turn();
+	assert_int_equal(n_sent, 1);
+	assert_int_equal(sent[0].kind, RUNNER_UP_WS_CLOSE);
+	assert_memory_equal(sent[0].id.request, pair.request, sizeof(pair.request));
+	assert_int_equal(sent[0].close.code, 1012);
+	assert_true(sent[0].close.hibernate);
+	socket_open(2);
+	assert_int_equal(n_offers, 1);
+}
+
+static void test_a_newcomer_gives_back_nothing_that_came_again(void **state)
+{
+	(void)state;
+	engine_tunnel_newcomer(tunnel);
+	socket_open(0);
+	taken_over = false; /* it runs here now, and the predecessor has rejected the open */
+	socket_open(1);
+	assert_int_equal(n_offers, 1);
+	loop_skew(loop, LIMIT_TUNNEL_NEWCOMER_MS);
+	turn();
+	assert_int_equal(n_sent, 0);
 }
 
 static void test_a_newcomer_serves_what_it_has_started(void **state)
@@ -1169,6 +1203,8 @@ int main(void)
 	    TEST(test_an_answer_waits_for_the_link_and_is_joined),
 	    TEST(test_an_absent_or_stopping_actor_is_an_abort),
 	    TEST(test_a_newcomer_leaves_requests_to_its_predecessor),
+	    TEST(test_a_newcomer_leaves_sockets_to_its_predecessor),
+	    TEST(test_a_newcomer_gives_back_nothing_that_came_again),
 	    TEST(test_a_newcomer_serves_what_it_has_started),
 	    TEST(test_a_newcomer_is_reset),
 	    TEST(test_failures_carry_group_and_code),
