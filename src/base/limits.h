@@ -125,6 +125,8 @@
 
 /* The link to an engine. */
 #define LIMIT_LINK_INIT_MS 10000                /* from the open WebSocket to the engine's Init */
+#define LIMIT_LINK_INIT_SOON_MS 4000            /* the same behind a loss: the way may have swallowed it */
+#define LIMIT_LINK_INIT_SOON 2                  /* so many times in a row; then the engine may just be slow */
 #define LIMIT_LINK_SILENCE_MS 8000              /* it pings every 3 s; leaves time to come back before LOST_SOON */
 #define LIMIT_LINK_LAST_LOOK_MS 250             /* for what is in the socket before its silence counts */
 #define LIMIT_LINK_SLOW_MS 30000                /* between attempts that only a person's change can help */

@@ -14,6 +14,8 @@
 #include "base/log.h"
 #include "engine/engine_link_private.h"
 
+#include <stdio.h>
+
 enum act {
 	NOT,      /* nothing, and the state stays */
 	BUG,      /* cannot come in this state */
@@ -117,6 +119,11 @@ int64_t engine_link_patience_ms(const struct engine_link *l)
 	return patience_ms[l->ever_online && l->attempt < last ? l->attempt : last];
 }
 
+static int64_t init_ms(const struct engine_link *l)
+{
+	return l->ever_online && l->unwelcomed < LIMIT_LINK_INIT_SOON ? LIMIT_LINK_INIT_SOON_MS : LIMIT_LINK_INIT_MS;
+}
+
 /* An attempt that took long has been waited for already. */
 static int64_t next_wait_ms(struct engine_link *l, const struct engine_reason *r)
 {
@@ -148,9 +155,13 @@ static void on_wait(void *arg)
 		timer_arm(&l->wait, LIMIT_LINK_LAST_LOOK_MS);
 		return;
 	}
-	const char *text = is_online(l->state)
-			       ? "the engine has fallen silent: no ping for 8 s"
-			       : "the engine accepted the WebSocket but did not register this runner within 10 s";
+	char text[128] = "the engine has fallen silent: no ping for 8 s";
+	if (l->state == LINK_WAIT_INIT) {
+		(void)snprintf(text, sizeof(text),
+			       "the engine accepted the WebSocket but did not register this runner within %d s",
+			       (int)(init_ms(l) / 1000));
+		l->unwelcomed++;
+	}
 	const struct ws_client_end end = {.why = WS_CLIENT_TIMEOUT, .text = text};
 	engine_link_on_ended(l, &end);
 }
@@ -207,13 +218,14 @@ static void welcome(struct engine_link *l)
 {
 	l->stats.registrations++;
 	l->ever_online = true;
+	l->unwelcomed = 0;
 	engine_link_heard(l);
 }
 
 static void hello(struct engine_link *l)
 {
 	l->open_mono_ms = loop_mono_ms(l->loop);
-	timer_arm(&l->wait, LIMIT_LINK_INIT_MS);
+	timer_arm(&l->wait, init_ms(l));
 	engine_link_say(l, buf_slice(&l->init));
 }
 

@@ -79,6 +79,8 @@ struct engine_link {
 	char runner_id[64]; /* "" : none, or lost */
 	struct engine_lost lost;
 	unsigned attempt; /* failed in a row */
+	unsigned
+	    unwelcomed; /* of the last attempts, in a row, those that became a WebSocket and nothing more in time */
 	bool ever_online;
 	int64_t resync_mono_ms; /* the last; 0: none */
 	/* What is told outside of the owner's calls. */

@@ -31,23 +31,25 @@ def answers(actor, within=5):
 def test_engine_restarted(own_engine, runner, trace):
     engine = own_engine()
     pool = engine.in_pool()
-    runner(pool, sleep_after="never")
+    daemon = runner(pool, sleep_after="never")
     made = pool.create("probe", "k")
     pid = made.get("/pid").text
     engine.stop()
     engine.start()
-    wait_for(lambda: len(pool.runners()) == 1, 10, "the runner")
-    answers(made, 10)
+    wait_for(lambda: daemon.readyz() == 200, 5, "the way back")
+    answers(made)
     assert made.get("/pid").text == pid
     assert len(trace.events("start")) == 1
 
 
 def test_engine_killed_for_longer_than_the_threshold(own_engine, runner, trace):
-    """The actors stop themselves before anybody else could run them; afterwards the daemon is a runner again."""
+    """The actors stop themselves before anybody else could run them; afterwards they run again, once, with their
+    state."""
     engine = own_engine()
     pool = engine.in_pool()
     daemon = runner(pool, sleep_after="never")
-    pool.create("probe", "k").get("/pid")
+    made = pool.create("probe", "k", crash_policy="restart")
+    assert Runtime(made).put("a", b"1").status == 204
     engine.kill()
     killed = time.time()
     stop = trace.wait("stop", timeout=20)[0]
@@ -55,10 +57,14 @@ def test_engine_killed_for_longer_than_the_threshold(own_engine, runner, trace):
     assert stop["body"]["reason"] == "lost"
     assert time.time() - killed < 15
     assert daemon.readyz() == 503
-    time.sleep(3)
     engine.start()
-    wait_for(lambda: daemon.readyz() == 200, 10, "readiness")
+    wait_for(lambda: daemon.readyz() == 200, 5, "readiness")
     assert Runtime(pool.create("probe", "new")).put("a", b"1").status == 204
+    answers(made, 90)  # the engine takes up what a killed one left half a minute after its death
+    assert Runtime(made).get("a").body == b"1"
+    runs = [event["body"]["generation"] for event in trace.events("start") if event["body"]["key"] == "k"]
+    assert len(runs) > 1 and runs == sorted(set(runs)), runs
+    assert len(daemon.workers()) == 2
 
 
 @pytest.mark.parametrize("mode", [SWALLOW, STALL])
@@ -133,6 +139,16 @@ def test_attempt_that_was_swallowed_does_not_hold_up_the_next(runner, fake_engin
         wait_for(lambda: way.accepted == before + 3, 15, "three attempts")
         way.mode = PASS
         fake_engine.wait_runner(2, timeout=5)
+
+
+def test_welcome_that_was_swallowed_does_not_hold_up_the_next(link, fake_engine):
+    """Between the upgrade and the engine's word that this is its runner."""
+    fake_engine.auto_init = False
+    link.reset()
+    fake_engine.wait_runner(2)
+    fake_engine.auto_init = True
+    fake_engine.wait_runner(3, timeout=5)
+    wait_for(lambda: fake_engine.daemon.readyz() == 200, 5, "readiness")
 
 
 def test_going_away_is_followed_at_once(link, fake_engine):

@@ -521,6 +521,27 @@ static void test_an_engine_that_never_welcomes(void **state)
 	world_done(&w);
 }
 
+/* What was swallowed between upgrade and welcome must not hold up the next attempt; an engine that is only slow gets
+ * its time in the end. */
+static void test_a_welcome_that_was_swallowed_is_not_waited_for(void **state)
+{
+	(void)state;
+	struct world w;
+	world_online(&w);
+	ws_peer_drop(&w.engine, true);
+	IO_UNTIL(w.loop, traced(&w, "offline;"));
+	for (int i = 0; i < LIMIT_LINK_INIT_SOON; i++) {
+		engine_accept(&w);
+		pass(&w, LIMIT_LINK_INIT_SOON_MS + LIMIT_LINK_LAST_LOOK_MS);
+	}
+	engine_accept(&w);
+	assert_int_equal(logged(&w, "did not register this runner within 4 s"), 1);
+	pass(&w, LIMIT_LINK_INIT_SOON_MS + LIMIT_LINK_LAST_LOOK_MS);
+	engine_welcome_as(&w, RUNNER_ID, 15000);
+	IO_UNTIL(w.loop, traced(&w, "online"));
+	world_done(&w);
+}
+
 static void test_lost_in_time_and_a_newcomer_after_it(void **state)
 {
 	(void)state;
@@ -1077,6 +1098,7 @@ int main(void)
 	    cmocka_unit_test(test_going_away_is_followed_at_once),
 	    cmocka_unit_test(test_a_silent_engine_is_dropped),
 	    cmocka_unit_test(test_an_engine_that_never_welcomes),
+	    cmocka_unit_test(test_a_welcome_that_was_swallowed_is_not_waited_for),
 	    cmocka_unit_test(test_lost_in_time_and_a_newcomer_after_it),
 	    cmocka_unit_test(test_what_follows_lost_is_new_even_under_the_same_id),
 	    cmocka_unit_test(test_back_in_time_nothing_is_lost),
