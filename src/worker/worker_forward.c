@@ -214,6 +214,78 @@ void worker_forward_begin(struct worker_conn *c, struct exchange *x)
 	worker_forward_refuse(pl, x, 404, "guard", "not_found", "paths under /.rivet/ are the daemon's own");
 }
 
+/* ---- WebSockets of an actor that stops ---- */
+
+static bool between_frames(const struct worker_ws *ws)
+{
+	return ws_tracker_at_boundary(&ws->from_client) && ws_tracker_at_boundary(&ws->from_worker);
+}
+
+static void stop_socket(struct worker_conn *c)
+{
+	(void)close_towards_worker(c, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"));
+	leave_stopped(c);
+	worker_conn_linger(c);
+}
+
+/* Its client stays and is told nothing. What the worker was sent it may read still, and answer, before its stop call;
+ * what comes now is for the next one. */
+static void begin_farewell(struct worker_conn *c)
+{
+	exchange_stop(c->x, EXCHANGE_BACK);
+	c->ws->farewell_bytes = close_towards_worker(c, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"));
+	c->ws->farewell = true;
+	c->place->n_farewells++;
+	http_client_pause(c->client, false);
+	timer_arm(&c->timer, WORKER_GOODBYE_MS);
+}
+
+/* Nothing more of it is written to this worker. */
+static void end_farewell(struct worker_conn *c)
+{
+	bool whole = http_client_queued(c->client) == 0;
+	leave_stopped(c);
+	if (whole)
+		finish_socket(c);
+	else
+		worker_conn_close(c);
+}
+
+static void stop_one(struct worker_conn *c, bool now)
+{
+	bool sleeps = c->ws->use == PLACE_SOCKET_SLEEPS;
+	if (sleeps && now) {
+		end_farewell(c);
+	} else if (c->ws->stopping) {
+		return;
+	} else if (sleeps) {
+		c->ws->stopping = true;
+		begin_farewell(c);
+	} else {
+		c->ws->stopping = true;
+		if (between_frames(c->ws)) {
+			stop_socket(c);
+			return;
+		}
+		http_client_pause(c->client, false); /* the rest of a frame is worth a moment of the bound */
+		timer_arm(&c->timer, WORKER_BOUNDARY_MS);
+	}
+}
+
+static bool after_stop_call(const struct worker_conn *c)
+{
+	return c->place->state != PLACE_LOADED;
+}
+
+/* Accepted by a worker whose actor has been told to stop. A client that stays may have much to say in this very turn,
+ * and this worker no time to read it. */
+static void stop_new_socket(struct worker_conn *c)
+{
+	if (c->ws->use == PLACE_SOCKET_SLEEPS)
+		stop_one(c, false);
+	loop_post(c->worker->pool->o.loop, &c->fault); /* the front is still busy with the answer's head */
+}
+
 /* ---- the answer ---- */
 
 /* NULL, or what is wrong with the 101. */
@@ -261,9 +333,8 @@ void worker_forward_head(struct worker_conn *c, const struct http_head *h)
 		open_socket(c, h);
 	exchange_head(c->x, h);
 	pause_if_full(c);
-	/* Opened while the actor was told to stop. */
-	if (c->state == CONN_WS && c->place->state != PLACE_LOADED)
-		loop_post(c->worker->pool->o.loop, &c->fault);
+	if (c->state == CONN_WS && worker_place_stops(c->place))
+		stop_new_socket(c);
 }
 
 void worker_forward_body(struct worker_conn *c, struct slice s)
@@ -286,41 +357,6 @@ void worker_forward_over(struct worker_conn *c, enum http_client_why why, bool r
 }
 
 /* ---- WebSockets ---- */
-
-static bool between_frames(const struct worker_ws *ws)
-{
-	return ws_tracker_at_boundary(&ws->from_client) && ws_tracker_at_boundary(&ws->from_worker);
-}
-
-static void stop_socket(struct worker_conn *c)
-{
-	(void)close_towards_worker(c, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"));
-	leave_stopped(c);
-	worker_conn_linger(c);
-}
-
-/* Its client stays and is told nothing. What the worker was sent it may read still, and answer, before its stop call;
- * what comes now is for the next one. */
-static void begin_farewell(struct worker_conn *c)
-{
-	exchange_stop(c->x, EXCHANGE_BACK);
-	c->ws->farewell_bytes = close_towards_worker(c, WS_CLOSE_GOING_AWAY, SLICE_LIT("actor.stopped"));
-	c->ws->farewell = true;
-	c->place->n_farewells++;
-	http_client_pause(c->client, false);
-	timer_arm(&c->timer, WORKER_GOODBYE_MS);
-}
-
-/* Nothing more of it is written to this worker. */
-static void end_farewell(struct worker_conn *c)
-{
-	bool whole = http_client_queued(c->client) == 0;
-	leave_stopped(c);
-	if (whole)
-		finish_socket(c);
-	else
-		worker_conn_close(c);
-}
 
 /* How many bytes at the front of s belong to the frame at hand. */
 static size_t rest_of_frame(const struct ws_tracker *t, struct slice s)
@@ -398,8 +434,8 @@ void worker_forward_fault(struct worker_conn *c)
 	} else if (ws->from_client.close_seen && ws->from_worker.close_seen) {
 		leave(c, EXCHANGE_DONE);
 		finish_socket(c);
-	} else if (c->place->state != PLACE_LOADED && !ws->stopping) {
-		worker_forward_stop_sockets(c->worker, c->place, true);
+	} else if (worker_place_stops(c->place) && (!ws->stopping || (ws->farewell && after_stop_call(c)))) {
+		stop_one(c, after_stop_call(c));
 	} else if (ws->stopping && !ws->farewell && between_frames(ws)) {
 		stop_socket(c);
 	}
@@ -427,27 +463,6 @@ void worker_forward_timeout(struct worker_conn *c)
 static struct worker_conn *conn_at(struct list *node)
 {
 	return CONTAINER_OF(node, struct worker_conn, node);
-}
-
-static void stop_one(struct worker_conn *c, bool now)
-{
-	bool sleeps = c->ws->use == PLACE_SOCKET_SLEEPS;
-	if (sleeps && now) {
-		end_farewell(c);
-	} else if (c->ws->stopping) {
-		return;
-	} else if (sleeps) {
-		c->ws->stopping = true;
-		begin_farewell(c);
-	} else {
-		c->ws->stopping = true;
-		if (between_frames(c->ws)) {
-			stop_socket(c);
-			return;
-		}
-		http_client_pause(c->client, false); /* the rest of a frame is worth a moment of the bound */
-		timer_arm(&c->timer, WORKER_BOUNDARY_MS);
-	}
 }
 
 void worker_forward_stop_sockets(struct worker *w, struct place *pl, bool now)

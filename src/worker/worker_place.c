@@ -443,6 +443,11 @@ static void end_hold(struct place *pl)
 	call_stop(pl, left_ms < 0 ? 0 : left_ms);
 }
 
+bool worker_place_stops(const struct place *pl)
+{
+	return pl->holding || pl->state > PLACE_LOADED;
+}
+
 void worker_place_stop(struct place *pl, const char *reason, int64_t deadline_ms)
 {
 	int64_t left_ms = deadline_ms < 0 ? 0 : deadline_ms;

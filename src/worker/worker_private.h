@@ -363,6 +363,8 @@ void worker_place_load(struct place *pl);
 void worker_place_over(struct place *pl, enum place_lost how, char *reason);
 void worker_place_exchange_over(struct place *pl, enum place_use use);
 void worker_place_socket_open(struct place *pl, enum place_use use);
+/* Loaded once, and told to stop: WebSockets that open now are not for this worker. */
+bool worker_place_stops(const struct place *pl);
 /* It came too late for the place: refused in the tick. */
 void worker_place_late(struct place *pl, struct exchange *x);
 /* The process is gone: which end that is for this place. */

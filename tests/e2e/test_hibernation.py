@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from lib.check import Background
+from lib.check import Background, touch
 from lib.wait import holds_for, wait_for
 from lib.ws import CLOSE, PING, PONG, TEXT, WsClient
 
@@ -129,8 +129,6 @@ def test_many_sleeps(probe, trace):
     assert messages(trace) == [f"m{number}" for number in range(5)] + ["last"]
 
 
-# An actor told to sleep in the instant its socket is opened anew can lose what was handed over in it: a known fault, to
-# be mended; the second try is named at the end of the run.
 def test_messages_in_a_storm_of_sleeps_come_once_and_in_order(probe, trace):
     daemon = probe(sleep_after="never")
     actor = made(daemon)
@@ -144,6 +142,52 @@ def test_messages_in_a_storm_of_sleeps_come_once_and_in_order(probe, trace):
         sending.result()
         wait_for(lambda: "n2999" in messages(trace), 30, "the last message")
     assert messages(trace) == [f"n{number}" for number in range(3000)]
+
+
+def test_what_a_stopping_worker_has_no_time_for_goes_to_the_next(probe, trace, tmp_path):
+    """It accepts the connection while a request holds up its stop call, which comes before it has read anything."""
+    daemon = probe(sleep_after="never")
+    actor = made(daemon)
+    texts = [f"m{number}" for number in range(200)]
+    with opened(daemon, actor, WS + f"&answer-again={tmp_path}/accepts&deaf-again={tmp_path}/reads") as client:
+        trace.wait("ws-open")
+        asleep(actor)
+        for text in texts:
+            client.send(text)
+        trace.wait("ws-asked")
+        held = f"/hold?until={tmp_path}/answers"
+        request = Background(lambda: actor.get(held))
+        trace.wait("request", target=held)
+        actor.sleep()
+        touch(tmp_path / "accepts")
+        trace.wait("ws-open", 2)
+        touch(tmp_path / "answers")
+        request.result()
+        trace.wait("exit", 2)
+        touch(tmp_path / "reads")
+        assert [client.recv() for _ in texts] == texts
+    assert messages(trace) == texts
+
+
+def test_nothing_is_written_after_the_stop_call(probe, trace, tmp_path):
+    daemon = probe(sleep_after="never", stop_grace="1min", environment={"PROBE_STOP": f"{tmp_path}/stops"})
+    actor = made(daemon)
+    with opened(daemon, actor, WS + f"&answer-again={tmp_path}/accepts&deaf-again={tmp_path}/reads") as client:
+        trace.wait("ws-open")
+        touch(tmp_path / "stops")
+        asleep(actor)
+        os.unlink(tmp_path / "stops")
+        client.send("m")
+        trace.wait("ws-asked")
+        actor.sleep()
+        trace.wait("stop", 2)
+        touch(tmp_path / "accepts")
+        trace.wait("ws-open", 2)
+        touch(tmp_path / "stops")
+        trace.wait("exit", 2)
+        touch(tmp_path / "reads")
+        assert client.recv() == "m"
+    assert messages(trace) == ["m"]
 
 
 def test_several_clients_are_told_apart(probe, trace):

@@ -6,7 +6,7 @@ PROBE_ACCEPT_DELAY    seconds between listening and the first accept
 PROBE_NOTIFY          sends READY=1 to NOTIFY_SOCKET this many seconds after it listens
 PROBE_START_STATUS    status answered to the start call (200)
 PROBE_START_DELAY     seconds before that answer
-PROBE_STOP            `never`, or seconds before the stop call is answered
+PROBE_STOP            `never`, or seconds before the stop call is answered, or a file it waits for
 PROBE_TERM            `ignore`: SIGTERM has no effect
 PROBE_ALARM           statuses answered to alarm calls, by attempt; `crash` dies instead
 PROBE_HEALTH          file whose existence makes /healthz answer 200 instead of 503
@@ -183,7 +183,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def stop_call(self):
         how = os.environ.get("PROBE_STOP", "0")
-        time.sleep(3600 if how == "never" else float(how))
+        wsock.wait_out("3600" if how == "never" else how)
         note("stop-answered")  # before: SIGTERM follows the answer at once
         self.answer()
 
@@ -428,6 +428,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.query["crash-again"] != "always":
                 os.close(os.open(self.query["crash-again"], os.O_CREAT))
             os._exit(9)
+        if again and "answer-again" in self.query:
+            note("ws-asked")
+            wsock.wait_out(self.query["answer-again"])
         self.close_connection = True
         lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
                  "Sec-WebSocket-Accept: " + wsock.accept_key(self.headers["Sec-WebSocket-Key"])]
@@ -446,6 +449,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             session.send(wsock.TEXT, self.query["hello"].encode())
         if "close" in self.query:
             session.do_close(self.query["close"] + " " + self.query.get("reason", ""))
+        if again and "deaf-again" in self.query:
+            session.do_deaf(self.query["deaf-again"])
         session.run()
 
 
