@@ -120,7 +120,8 @@ void http_conn_upgrade(struct http_conn *c, struct slice fields)
 	http_put_end(b);
 	cork_flush(&c->out);
 	c->state = CONN_RAW;
-	c->req.body_done = false; /* from now on: raw_eof was told */
+	c->req.body_done = false;   /* from now on: raw_eof was told */
+	c->req.parser_held = false; /* what follows the head is not for the parser, though it may not have ended */
 	timer_disarm(&c->deadline);
 	loop_post(c->server->loop, &c->pump);
 }

@@ -1184,6 +1184,24 @@ static void test_fin_after_an_upgrade_is_raw_eof(void **state)
 	site_done(&s);
 }
 
+/* The answer was faster than the turn that would have let the parser see the end of the request. */
+static void test_fin_after_an_upgrade_in_the_turn_that_ends_a_pause(void **state)
+{
+	(void)state;
+	struct site s;
+	site_open(&s, IO_PAIR_TCP, PAUSE);
+	say(&s, UPGRADE "x");
+	s.inside = true;
+	http_conn_pause(s.conn, false);
+	http_conn_upgrade(s.conn, SLICE_NONE);
+	s.inside = false;
+	say(&s, "y");
+	assert_string_equal(trace(&s), "request GET /ws;raw xy;");
+	shutdown(s.peer.fd, SHUT_WR);
+	IO_UNTIL(s.loop, strstr(trace(&s), "raw_eof;") != NULL);
+	site_done(&s);
+}
+
 static void test_raw_eof_comes_behind_what_was_stashed(void **state)
 {
 	(void)state;
@@ -1313,6 +1331,7 @@ int main(void)
 	    cmocka_unit_test(test_upgrade_turns_to_raw_bytes),
 	    cmocka_unit_test(test_a_late_upgrade_keeps_what_came_meanwhile),
 	    cmocka_unit_test(test_fin_after_an_upgrade_is_raw_eof),
+	    cmocka_unit_test(test_fin_after_an_upgrade_in_the_turn_that_ends_a_pause),
 	    cmocka_unit_test(test_raw_eof_comes_behind_what_was_stashed),
 	    cmocka_unit_test(test_a_reset_after_an_upgrade_is_gone),
 	    cmocka_unit_test(test_raw_close_waits_for_fin_in_bounded_time),
