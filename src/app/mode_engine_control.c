@@ -45,6 +45,7 @@ static void on_each(void *arg, const struct engine_view *v)
 						       .alarm_at_wall_ms = v->alarm_at_wall_ms,
 						       .state_ms = clock_mono_ms() - a->since_mono_ms,
 						       .back_off_ms = v->back_off_ms,
+						       .alarm_failed_json = v->alarm_failed_json,
 						       .pid = a->pid,
 						       .requests = a->in_flight,
 						       .websockets = a->websockets,

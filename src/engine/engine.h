@@ -70,11 +70,12 @@ void engine_metrics(const struct engine *g, struct metric_out *out);
 
 /* One actor for an operator; text lives during the call. */
 struct engine_view {
-	struct actor_view actor; /* state "waiting": for its start; "ended": it failed, and is remembered */
+	struct actor_view actor; /* state "waiting": for its start; "ended": it, or its alarm, failed */
 	const char *failure;     /* how it ended last, when not as asked; or NULL */
 	int64_t create_ms;       /* of this incarnation; 0: not known */
 	int64_t alarm_at_wall_ms;
 	int64_t back_off_ms;
+	struct slice alarm_failed_json; /* its last alarm that was given up, or SLICE_NONE */
 };
 /* Actors awake, waiting, or failed lately; name and id: of these only, NULL: any. fn must not call back. */
 void engine_each(struct engine *g, const char *name, const char *id, void (*fn)(void *arg, const struct engine_view *v),

@@ -96,6 +96,7 @@ void engine_actor_free(struct engine_actor *a)
 	map_remove(&a->d->by_id, &a->by_id);
 	mem_free(a->last_failure);
 	mem_free(a->failed_name);
+	mem_free(a->alarm_failed);
 	a->magic = 0;
 	mem_free(a);
 }

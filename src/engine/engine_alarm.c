@@ -12,19 +12,24 @@
  * Failure paths: a key that cannot be read is read again while the actor runs,
  * and until then nothing is set at the engine; a write whose end is unknown is
  * followed by reading; one that failed leaves the alarm as it was, so that it
- * rings once more rather than not at all. */
+ * rings once more rather than not at all. What became of one that was given up
+ * is written under a second key before the alarm is erased, and read with it. */
 #include "engine/engine_driver_private.h"
 
 #include "base/log.h"
 #include "codec/bare.h"
+#include "codec/json_field.h"
 
 #define KEY "\0rivet-runnerd/alarm"
+#define FAILED_KEY "\0rivet-runnerd/alarm_failed"
 #define FORMAT 1
 #define RECORD_MAX 64
 #define ATTEMPTS_MAX 6
 #define RETRY_FIRST_MS 2000
 #define READ_AGAIN_MS 5000
 #define SOON_MS 1000 /* the engine is up to that early */
+#define REASON_MAX 900
+#define FAILED_MAX ((size_t)16 * 1024)
 
 /* A request about the key. */
 struct job {
@@ -35,7 +40,6 @@ struct job {
 };
 
 static void read_key(struct engine_actor *a);
-
 static struct engine_actor *actor_of(void *arg)
 {
 	return CAST(struct engine_actor, arg, ENGINE_ACTOR_MAGIC);
@@ -129,6 +133,38 @@ void engine_alarm_tell(struct engine_actor *a)
 
 /* ---- reading ---- */
 
+/* From here on whoever asks for this actor is told. */
+static void remember_failed(struct engine_actor *a, struct slice json)
+{
+	mem_free(a->alarm_failed);
+	a->alarm_failed = slice_dup(json);
+	if (a->failed_name == NULL)
+		a->failed_name = mem_strdup(a->name);
+}
+
+/* Whatever wrote it: it becomes a part of an answer. */
+static bool is_object(struct slice text)
+{
+	struct err e = {0};
+	json_t *value = text.n <= FAILED_MAX ? json_field_parse(text, &e) : NULL;
+	bool ret = json_is_object(value);
+	json_decref(value);
+	return ret;
+}
+
+static void take_entries(struct engine_actor *a, const struct runner_kv_response *r)
+{
+	struct runner_walk keys = runner_walk_of(r->keys), values = runner_walk_of(r->values);
+	struct slice key, value;
+	while (runner_bytes_next(&keys, &key) && runner_bytes_next(&values, &value)) {
+		if (slice_eq(key, SLICE_LIT(FAILED_KEY)) && is_object(value))
+			remember_failed(a, value);
+		else if (slice_eq(key, SLICE_LIT(KEY)) && !read_record(value, &a->alarm))
+			LOG(ERROR, "an actor's alarm is not in a form this version knows, and is lost",
+			    LOG_STR("actor_id", a->id));
+	}
+}
+
 static void on_read(void *arg, enum engine_kv_outcome outcome, const struct runner_kv_response *r)
 {
 	struct job *j = arg;
@@ -136,11 +172,7 @@ static void on_read(void *arg, enum engine_kv_outcome outcome, const struct runn
 	bool current = a->generation == j->generation && a->state != EA_ENDED;
 	mem_free(j);
 	if (current && outcome == ENGINE_KV_OK && !a->alarm.known) {
-		struct runner_walk values = runner_walk_of(r->values);
-		struct slice value;
-		if (runner_bytes_next(&values, &value) && !read_record(value, &a->alarm))
-			LOG(ERROR, "an actor's alarm is not in a form this version knows, and is lost",
-			    LOG_STR("actor_id", a->id));
+		take_entries(a, r);
 		a->alarm.known = true;
 		set_at_engine(a);
 		tell_later(a);
@@ -154,33 +186,34 @@ static void on_read(void *arg, enum engine_kv_outcome outcome, const struct runn
 	engine_actor_call_over(a);
 }
 
-static void submit(struct engine_actor *a, enum runner_kv_op op, const struct engine_alarm *value,
-		   struct runtime_call *call, engine_kv_done *done)
+/* value: with PUT alone. */
+static void submit(struct engine_actor *a, enum runner_kv_op op, struct slice key, struct slice value, struct job job,
+		   engine_kv_done *done)
 {
 	struct job *j = mem_zalloc(sizeof(*j));
-	struct buf key, record, element;
-	buf_init(&key, RECORD_MAX);
-	buf_init(&record, RECORD_MAX);
-	buf_init(&element, RECORD_MAX);
-	CHECK(runner_bytes_put(&key, SLICE_LIT(KEY)) == 0);
-	*j = (struct job){.a = a, .generation = a->generation, .call = call};
-	struct runner_kv_request q = {
-	    .actor_id = slice_str(a->id), .op = op, .keys = runner_list_of(buf_slice(&key), 1)};
-	if (op == RUNNER_KV_PUT) {
-		j->wanted = *value;
-		CHECK(runner_bytes_put(&element, put_record(&record, value)) == 0);
-		q.values = runner_list_of(buf_slice(&element), 1);
-	}
+	struct buf keys, values;
+	buf_init(&keys, 2 * RECORD_MAX);
+	buf_init(&values, 2 * FAILED_MAX);
+	*j = job;
+	j->a = a;
+	j->generation = a->generation;
+	CHECK(runner_bytes_put(&keys, key) == 0 && runner_bytes_put(&values, value) == 0);
+	if (op == RUNNER_KV_GET)
+		CHECK(runner_bytes_put(&keys, SLICE_LIT(FAILED_KEY)) == 0);
+	struct runner_kv_request q = {.actor_id = slice_str(a->id),
+				      .op = op,
+				      .keys = runner_list_of(buf_slice(&keys), op == RUNNER_KV_GET ? 2 : 1)};
+	if (op == RUNNER_KV_PUT)
+		q.values = runner_list_of(buf_slice(&values), 1);
 	a->calls++;
 	engine_kv_submit(a->d->g->kv, &q, done, j);
-	buf_done(&key);
-	buf_done(&record);
-	buf_done(&element);
+	buf_done(&keys);
+	buf_done(&values);
 }
 
 static void read_key(struct engine_actor *a)
 {
-	submit(a, RUNNER_KV_GET, NULL, NULL, on_read);
+	submit(a, RUNNER_KV_GET, SLICE_LIT(KEY), SLICE_NONE, (struct job){0}, on_read);
 }
 
 void engine_alarm_begin(struct engine_actor *a)
@@ -222,7 +255,11 @@ static void write_key(struct engine_actor *a, engine_kv_done *done, const struct
 		      struct runtime_call *call)
 {
 	bool nothing = value->due_wall_ms == 0 && !value->destroy;
-	submit(a, nothing ? RUNNER_KV_DELETE : RUNNER_KV_PUT, value, call, done);
+	struct buf record;
+	buf_init(&record, RECORD_MAX);
+	submit(a, nothing ? RUNNER_KV_DELETE : RUNNER_KV_PUT, SLICE_LIT(KEY), put_record(&record, value),
+	       (struct job){.call = call}, done);
+	buf_done(&record);
 }
 
 static enum runtime_outcome outcome_of(struct runtime_call *call, enum engine_kv_outcome outcome)
@@ -279,6 +316,39 @@ void engine_alarm_set(struct engine_actor *a, struct runtime_call *call)
 
 /* ---- ringing ---- */
 
+static void on_failed_kept(void *arg, enum engine_kv_outcome outcome, const struct runner_kv_response *r)
+{
+	struct job *j = arg;
+	struct engine_actor *a = j->a;
+	(void)r;
+	if (outcome != ENGINE_KV_OK)
+		LOG(ERROR, "that an alarm was given up could not be recorded", LOG_STR("actor_id", a->id));
+	mem_free(j);
+	engine_actor_call_over(a);
+}
+
+/* As local mode says it. */
+static void keep_failed(struct engine_actor *a, int64_t due_wall_ms, const char *why)
+{
+	struct slice reason = slice_str(why == NULL ? "" : why);
+	struct buf json;
+	buf_init(&json, FAILED_MAX);
+	buf_addf(&json, "{\"due_at\":%lld,\"failed_at\":%lld,\"reason\":", (long long)due_wall_ms,
+		 (long long)clock_wall_ms());
+	json_put_str(&json, slice_head(reason, reason.n < REASON_MAX ? reason.n : REASON_MAX));
+	buf_add_byte(&json, '}');
+	remember_failed(a, buf_slice(&json));
+	submit(a, RUNNER_KV_PUT, SLICE_LIT(FAILED_KEY), buf_slice(&json), (struct job){0}, on_failed_kept);
+	buf_done(&json);
+}
+
+static void give_up(struct engine_actor *a, int64_t due_wall_ms, const char *why)
+{
+	LOG(ERROR, "alarm given up after six attempts", LOG_STR("actor_id", a->id), LOG_STR("actor_name", a->name),
+	    LOG_NUM("due_ms", due_wall_ms), LOG_STR("reason", why == NULL ? "" : why));
+	keep_failed(a, due_wall_ms, why);
+}
+
 void engine_alarm_over(struct engine_actor *a, int64_t due_wall_ms, bool ok, const char *why)
 {
 	struct engine_alarm *al = &a->alarm;
@@ -291,9 +361,7 @@ void engine_alarm_over(struct engine_actor *a, int64_t due_wall_ms, bool ok, con
 		LOG(WARN, "alarm failed; it rings again", LOG_STR("actor_id", a->id), LOG_NUM("attempt", attempts),
 		    LOG_NUM("next_ms", wait_ms), LOG_STR("reason", why == NULL ? "" : why));
 	else if (!ok)
-		LOG(ERROR, "alarm given up after six attempts", LOG_STR("actor_id", a->id),
-		    LOG_STR("actor_name", a->name), LOG_NUM("due_ms", due_wall_ms),
-		    LOG_STR("reason", why == NULL ? "" : why));
+		give_up(a, due_wall_ms, why);
 	al->attempts = again ? attempts : 0;
 	al->due_wall_ms = again ? due_wall_ms : 0;
 	al->next_wall_ms = again ? clock_wall_ms() + wait_ms : 0;

@@ -65,6 +65,7 @@ struct engine_actor {
 	struct restart restart;
 	struct timer back_off;
 	char *last_failure, *failed_name; /* how it failed last, and as what; or NULL */
+	char *alarm_failed;               /* JSON about its last alarm that was given up, or NULL */
 	unsigned calls;                   /* state calls and alarm writes under way: they point here */
 	struct engine_alarm alarm;
 	struct loop_task work;

@@ -20,7 +20,8 @@ static void tell(const struct looking *l, const struct engine_actor *a, const st
 				  .failure = a->last_failure,
 				  .create_ms = a->create_ms,
 				  .alarm_at_wall_ms = a->alarm.known ? a->alarm.due_wall_ms : 0,
-				  .back_off_ms = restart_wait_ms(&a->restart, now_mono_ms)};
+				  .back_off_ms = restart_wait_ms(&a->restart, now_mono_ms),
+				  .alarm_failed_json = slice_str(a->alarm_failed)};
 	l->fn(l->arg, &out);
 }
 

@@ -40,8 +40,9 @@ static struct slice written(void)
 	return value;
 }
 
-/* Answers the last request, which reads the record. */
-static void read_back(struct slice record)
+/* Answers the last request, which reads both keys: the first has the record, the second what became of one that was
+ * given up. */
+static void read_back_as(size_t which, struct slice record)
 {
 	struct buf keys, values, metadata;
 	size_t n = record.n > 0;
@@ -50,8 +51,9 @@ static void read_back(struct slice record)
 	buf_init(&metadata, 1024);
 	if (n > 0) {
 		struct runner_walk w = runner_walk_of(lnk->kv[lnk->n_kv - 1].q.keys);
-		struct slice key;
-		assert_true(runner_bytes_next(&w, &key) && key.p[0] == 0); /* reserved */
+		struct slice key = SLICE_NONE;
+		for (size_t i = 0; i <= which; i++)
+			assert_true(runner_bytes_next(&w, &key) && key.p[0] == 0); /* reserved */
 		assert_int_equal(runner_bytes_put(&keys, key), 0);
 		assert_int_equal(runner_bytes_put(&values, record), 0);
 		assert_int_equal(runner_kv_metadata_put(&metadata, &(struct runner_kv_metadata){.update_ms = 1}), 0);
@@ -68,7 +70,12 @@ static void read_back(struct slice record)
 	buf_done(&metadata);
 }
 
-static void run(uint32_t generation, struct slice record)
+static void read_back(struct slice record)
+{
+	read_back_as(0, record);
+}
+
+static void run_unread(uint32_t generation)
 {
 	add_start(A, generation, 0);
 	command();
@@ -76,7 +83,28 @@ static void run(uint32_t generation, struct slice record)
 	world_placed(actor);
 	world_loaded(actor);
 	turn();
+}
+
+static void run(uint32_t generation, struct slice record)
+{
+	run_unread(generation);
 	read_back(record);
+}
+
+static char shown[512];
+
+static void on_seen(void *arg, const struct engine_view *v)
+{
+	(void)arg;
+	(void)snprintf(shown, sizeof(shown), "%.*s", SLICE_FMT(v->alarm_failed_json));
+}
+
+/* What an operator sees of a failed alarm; "": nothing. */
+static const char *failure(void)
+{
+	shown[0] = '\0';
+	engine_each(engine, NULL, A, on_seen, NULL);
+	return shown;
 }
 
 static void sleep_now(uint32_t generation)
@@ -169,13 +197,33 @@ static void test_attempts(void **state)
 		pass(wait_ms);
 	}
 	assert_int_equal(actor->alarm_attempt, 6);
+	assert_string_equal(failure(), "");
 	world_alarm_done(actor, false);
 	turn();
+	assert_int_equal(lnk->kv[requests() - 2].q.op, RUNNER_KV_PUT);
+	assert_true(slice_starts(written(), "{\"due_at\":"));
+	assert_true(slice_is(written(), failure()));
+	answer_kv(requests() - 2, RUNNER_KV_ANSWER_PUT, NULL, "");
 	assert_int_equal(lnk->kv[requests() - 1].q.op, RUNNER_KV_DELETE);
 	answer_kv(requests() - 1, RUNNER_KV_ANSWER_DELETE, NULL, "");
 	assert_false(alarm_set()->has_alarm);
 	pass(3600000);
 	assert_false(actor->alarm_calling);
+}
+
+/* By whichever runner: it goes with the actor's state. */
+static void test_a_failed_alarm_is_read_with_the_record(void **state)
+{
+	(void)state;
+	run_unread(1);
+	read_back_as(1, SLICE_LIT("{\"due_at\":5,\"failed_at\":6,\"reason\":\"r\"}"));
+	assert_false(alarm_set()->has_alarm);
+	assert_string_equal(failure(), "{\"due_at\":5,\"failed_at\":6,\"reason\":\"r\"}");
+	sleep_now(1);
+	assert_string_equal(failure(), "{\"due_at\":5,\"failed_at\":6,\"reason\":\"r\"}");
+	run_unread(2);
+	read_back_as(1, SLICE_LIT("{\"due_at\":")); /* cut: would spoil what an operator is told */
+	assert_true(slice_starts(slice_str(failure()), "{\"due_at\":5,"));
 }
 
 static void test_attempts_survive_sleep(void **state)
@@ -294,9 +342,16 @@ static void test_set_without_an_answer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_written_then_set),        TEST(test_read_at_start),       TEST(test_attempts),
-	    TEST(test_attempts_survive_sleep),  TEST(test_crash_is_an_attempt), TEST(test_failed_start_is_an_attempt),
-	    TEST(test_set_anew_while_it_rings), TEST(test_unreadable),          TEST(test_set_without_an_answer),
+	    TEST(test_written_then_set),
+	    TEST(test_read_at_start),
+	    TEST(test_attempts),
+	    TEST(test_a_failed_alarm_is_read_with_the_record),
+	    TEST(test_attempts_survive_sleep),
+	    TEST(test_crash_is_an_attempt),
+	    TEST(test_failed_start_is_an_attempt),
+	    TEST(test_set_anew_while_it_rings),
+	    TEST(test_unreadable),
+	    TEST(test_set_without_an_answer),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
