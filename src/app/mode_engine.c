@@ -261,6 +261,7 @@ static const struct mode_ops mode_ops = {.name = "engine",
 					 .access = on_access,
 					 .list = mode_engine_list,
 					 .command = mode_engine_command,
+					 .kv = mode_engine_kv,
 					 .status = on_status,
 					 .metrics = on_metrics};
 

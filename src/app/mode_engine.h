@@ -14,3 +14,4 @@ struct loop *mode_engine_loop(struct mode *m);
 
 void mode_engine_list(struct mode *m, const struct mode_list *q);
 void mode_engine_command(struct mode *m, enum mode_verb verb, const char *id, mode_answer *done, void *arg);
+void mode_engine_kv(struct mode *m, const char *id, const struct mode_kv *q);

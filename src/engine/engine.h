@@ -81,10 +81,23 @@ struct engine_view {
 void engine_each(struct engine *g, const char *name, const char *id, void (*fn)(void *arg, const struct engine_view *v),
 		 void *arg);
 
+enum engine_wish {
+	ENGINE_WISH_SLEEP,
+	ENGINE_WISH_RESTART, /* it sleeps, and the engine wakes it at once, here or elsewhere */
+	ENGINE_WISH_DESTROY,
+};
+
 enum engine_wish_outcome {
 	ENGINE_WISH_ABSENT = 1, /* it is not awake here */
 	ENGINE_WISH_STOPPING,   /* it is ending already */
 };
-/* Asks the engine to put a running actor to sleep or to destroy it, as the actor itself may. 0 or enum
- * engine_wish_outcome. */
-int engine_wish(struct engine *g, const char *id, bool destroy);
+/* Asks the engine for the end of a running actor, as the actor itself may. 0 or enum engine_wish_outcome. */
+int engine_wish(struct engine *g, const char *id, enum engine_wish wish);
+/* 0: it is awake here, or being started; or enum engine_wish_outcome. */
+int engine_awake(struct engine *g, const char *id);
+
+/* A state call of an operator, of the kinds RUNTIME_KV_*, for an actor that is awake here: the engine takes calls from
+ * where the actor runs alone. `call` is the caller's until answered() returns. 0, answered() follows, not from inside;
+ * or ENGINE_WISH_ABSENT. */
+int engine_state(struct engine *g, const char *id, struct runtime_call *call,
+		 void (*answered)(struct runtime_call *call, enum runtime_outcome outcome));

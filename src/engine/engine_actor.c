@@ -173,6 +173,7 @@ void engine_actor_begin(struct engine_actor *a, const struct runner_command *c)
 	a->state = EA_NEW;
 	a->why_asks = 0;
 	a->silent = a->stop_commanded = a->stop_begun = a->sleep_asked = a->destroy_asked = false;
+	a->restart_asked = false;
 	a->name = slice_dup(c->name);
 	a->key = c->has_key ? slice_dup(c->key) : NULL;
 	a->create_ms = c->create_ms;
@@ -338,7 +339,7 @@ static const char *reason_of(const struct engine_actor *a)
 	if (a->rolling)
 		return engine_driver_type(a->d, slice_str(a->name)) != NULL ? "restart" : "drain";
 	if (a->sleep_asked)
-		return "sleep";
+		return a->restart_asked ? "restart" : "sleep";
 	return a->d->draining || !a->d->g->online ? "drain" : NULL;
 }
 
@@ -473,11 +474,12 @@ static void on_intent_destroy(struct engine_actor *a)
 	intend(a, RUNNER_EVENT_STOP);
 }
 
-void engine_actor_wish(struct engine_actor *a, bool destroy)
+void engine_actor_wish(struct engine_actor *a, enum engine_wish wish)
 {
-	if (destroy && !a->destroy_asked)
+	a->restart_asked = wish == ENGINE_WISH_RESTART; /* the last word counts */
+	if (wish == ENGINE_WISH_DESTROY && !a->destroy_asked)
 		on_intent_destroy(a);
-	else if (!destroy && !a->sleep_asked)
+	else if (wish != ENGINE_WISH_DESTROY && !a->sleep_asked)
 		on_intent_sleep(a);
 }
 

@@ -106,10 +106,11 @@ static bool read_record(struct slice s, struct engine_alarm *ret)
 static void set_at_engine(struct engine_actor *a)
 {
 	const struct engine_alarm *al = &a->alarm;
+	bool at_once = al->destroy || (a->restart_asked && a->state == EA_ENDING);
 	engine_driver_event(a->d, a,
 			    (struct runner_event){.kind = RUNNER_EVENT_ALARM,
-						  .has_alarm = al->destroy || al->due_wall_ms > 0,
-						  .alarm_wall_ms = al->destroy ? clock_wall_ms() : al->next_wall_ms});
+						  .has_alarm = at_once || al->due_wall_ms > 0,
+						  .alarm_wall_ms = at_once ? clock_wall_ms() : al->next_wall_ms});
 }
 
 static void tell_later(struct engine_actor *a)
@@ -382,14 +383,14 @@ bool engine_alarm_end(struct engine_actor *a)
 	struct engine_alarm *al = &a->alarm;
 	int64_t rung_wall_ms = clock_wall_ms() + (a->how == STOPPED_START_FAILED ? SOON_MS : 0);
 	bool failed = a->how == STOPPED_CRASHED || a->how == STOPPED_START_FAILED;
-	if (!al->known)
+	if (!al->known && !a->restart_asked)
 		return false;
-	if (failed && !al->counted && al->due_wall_ms > 0 && al->next_wall_ms <= rung_wall_ms) {
+	if (al->known && failed && !al->counted && al->due_wall_ms > 0 && al->next_wall_ms <= rung_wall_ms) {
 		al->counted = true;
 		engine_alarm_over(a, al->due_wall_ms, false, a->message);
 		return a->calls > 0;
 	}
-	if (al->destroy || al->due_wall_ms > 0)
+	if (al->destroy || al->due_wall_ms > 0 || a->restart_asked)
 		set_at_engine(a);
 	return false;
 }

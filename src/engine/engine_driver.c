@@ -63,7 +63,7 @@ static void on_state(struct driver *base, const struct actor_ref *ref, void *dri
 		return;
 	}
 	a->calls++;
-	engine_kv_runtime(d->g->kv, a->id, call, engine_actor_call_over, a);
+	engine_kv_call(d->g->kv, a->id, call, runtime_call_done, engine_actor_call_over, a);
 }
 
 static void on_drain(struct driver *base)

@@ -51,6 +51,7 @@ struct engine_actor {
 	int64_t command_index;           /* the highest seen of this incarnation */
 	bool stop_commanded, stop_begun; /* by the engine; told to the actor table */
 	bool sleep_asked, destroy_asked; /* intents of the actor */
+	bool restart_asked;              /* by an operator: its sleep is to end at once */
 	bool rolling;                    /* counts in d->n_rolling: its sleep was asked for, its type was replaced */
 	struct timer intent;             /* the engine's command is overdue */
 	struct timer why;                /* the next look at what a stop without a reason means */
@@ -147,7 +148,7 @@ bool engine_actor_active(const struct engine_actor *a);
 void engine_actor_free(struct engine_actor *a);
 
 /* As if the actor had asked for it. It is EA_LIVE and not told to stop. */
-void engine_actor_wish(struct engine_actor *a, bool destroy);
+void engine_actor_wish(struct engine_actor *a, enum engine_wish wish);
 
 /* ---- engine_alarm.c ---- */
 

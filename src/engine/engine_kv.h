@@ -31,10 +31,13 @@ typedef void engine_kv_done(void *arg, enum engine_kv_outcome outcome, const str
 /* Queues a request. `what` is copied; its request_id is given here. done() comes later, never inside. */
 void engine_kv_submit(struct engine_kv *kv, const struct runner_kv_request *what, engine_kv_done *done, void *arg);
 
-/* A worker's state call, KV kinds only: answers it (runtime_call_done), then calls over(). Reserved keys are never
+/* Ends a state call; what its out-members point to lives until it returns. runtime_call_done is one. */
+typedef void engine_kv_answered(struct runtime_call *call, enum runtime_outcome outcome);
+
+/* A state call of a worker or an operator, KV kinds only: answered(), then over(), later. Reserved keys are never
  * listed and never deleted by range. */
-void engine_kv_runtime(struct engine_kv *kv, const char *actor_id, struct runtime_call *call, void (*over)(void *arg),
-		       void *arg);
+void engine_kv_call(struct engine_kv *kv, const char *actor_id, struct runtime_call *call, engine_kv_answered *answered,
+		    void (*over)(void *arg), void *arg);
 
 /* From the link's events; each only notes. */
 void engine_kv_answer(struct engine_kv *kv, const struct runner_kv_response *r);

@@ -22,6 +22,7 @@ struct call {
 	struct engine_kv *kv;
 	struct runtime_call *call;
 	char actor_id[64];
+	engine_kv_answered *answered;
 	void (*over)(void *arg);
 	void *arg;
 	bool partly; /* a write of several requests, some of them done */
@@ -66,7 +67,7 @@ static void answer(struct call *c, enum runtime_outcome outcome)
 {
 	void (*over)(void *) = c->over;
 	void *arg = c->arg;
-	runtime_call_done(c->call, outcome);
+	c->answered(c->call, outcome);
 	release(c);
 	over(arg);
 }
@@ -463,12 +464,13 @@ static void start_list(struct call *c)
 	ask_page(c);
 }
 
-void engine_kv_runtime(struct engine_kv *kv, const char *actor_id, struct runtime_call *call, void (*over)(void *arg),
-		       void *arg)
+void engine_kv_call(struct engine_kv *kv, const char *actor_id, struct runtime_call *call, engine_kv_answered *answered,
+		    void (*over)(void *arg), void *arg)
 {
 	struct call *c = mem_zalloc(sizeof(*c));
 	c->kv = kv;
 	c->call = call;
+	c->answered = answered;
 	c->over = over;
 	c->arg = arg;
 	(void)snprintf(c->actor_id, sizeof(c->actor_id), "%s", actor_id);

@@ -62,13 +62,41 @@ void engine_each(struct engine *g, const char *name, const char *id, void (*fn)(
 	map_each(&g->driver->by_id, on_other, &l);
 }
 
-int engine_wish(struct engine *g, const char *id, bool destroy)
+static struct engine_actor *find(const struct engine *g, const char *id)
 {
-	struct engine_actor *a = g->driver == NULL ? NULL : engine_actor_find(g->driver, slice_str(id));
+	return g->driver == NULL ? NULL : engine_actor_find(g->driver, slice_str(id));
+}
+
+static int live(const struct engine_actor *a)
+{
 	if (a == NULL || a->state != EA_LIVE)
 		return ENGINE_WISH_ABSENT;
-	if (a->stop_commanded || a->stop_begun || a->silent)
+	return a->stop_commanded || a->stop_begun || a->silent ? ENGINE_WISH_STOPPING : 0;
+}
+
+int engine_wish(struct engine *g, const char *id, enum engine_wish wish)
+{
+	struct engine_actor *a = find(g, id);
+	int r = live(a);
+	if (r == 0 && wish == ENGINE_WISH_RESTART && a->destroy_asked)
 		return ENGINE_WISH_STOPPING;
-	engine_actor_wish(a, destroy);
+	if (r == 0)
+		engine_actor_wish(a, wish);
+	return r;
+}
+
+int engine_awake(struct engine *g, const char *id)
+{
+	const struct engine_actor *a = find(g, id);
+	return a != NULL && a->state == EA_NEW && !a->stop_commanded && !a->silent ? 0 : live(a);
+}
+
+int engine_state(struct engine *g, const char *id, struct runtime_call *call, engine_kv_answered *answered)
+{
+	struct engine_actor *a = find(g, id);
+	if (a == NULL || a->state != EA_LIVE || a->silent)
+		return ENGINE_WISH_ABSENT;
+	a->calls++;
+	engine_kv_call(g->kv, a->id, call, answered, engine_actor_call_over, a);
 	return 0;
 }

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from lib.ctl import Ctl
-from lib.wait import wait_for
+from lib.rt import Runtime
+from lib.wait import holds_for, wait_for
 
 pytestmark = pytest.mark.deadline(120)
 
@@ -33,3 +34,78 @@ def test_alarm_that_was_given_up_is_kept(runner, fake_engine, trace):
     fake_engine.start_actor(fake_engine.wait_runner(2), actor)
     wait_for(lambda: Ctl(daemon).json("actor", actor.id)["alarm_failed"] == kept, what="the note, read again")
     assert len(trace.events("alarm")) == 1
+
+
+def test_sleep_and_destroy(runner, pool, trace):
+    ctl = Ctl(runner(pool, sleep_after="never"))
+    made = pool.create("probe", "k")
+    made.get("/pid")
+    ctl.run("wake", made.id)  # it is awake
+    ctl.run("sleep", made.id)
+    wait_for(lambda: "not awake on this runner" in ctl.refused("wake", made.id), what="the end of the incarnation")
+    for words in (["wake", made.id], ["sleep", made.id], ["restart", made.id], ["destroy", made.id],
+                  ["kv", made.id, "ls"], ["kv", made.id, "put", "a", "b"]):
+        assert "not awake on this runner" in ctl.refused(*words)
+    made.get("/pid")
+    ctl.run("destroy", made.id)
+    made.wait_destroyed()
+    assert [stop["body"]["reason"] for stop in trace.wait("stop", 2)] == ["sleep", "destroy"]
+
+
+def test_restart(runner, pool, trace):
+    """Nobody asks for the actor: the engine wakes it by itself, once, with its state and its own alarm."""
+    ctl = Ctl(runner(pool, sleep_after="never"))
+    made = pool.create("probe", "k")
+    runtime = Runtime(made)
+    runtime.put("a", b"1")
+    runtime.call("PUT", "/alarm", {"after": "1h"})
+    due, first = runtime.alarm_at(), made.get("/pid").text
+    ctl.run("restart", made.id)
+    starts = trace.wait("start", 2)
+    assert starts[1]["body"]["generation"] > starts[0]["body"]["generation"]
+    assert trace.events("stop")[0]["body"]["reason"] == "restart"
+    wait_for(lambda: ctl.state(made) == "running", what="the next generation")
+    holds_for(lambda: len(trace.events("start")) == 2, 3, "one start")
+    assert made.get("/pid").text != first
+    assert (runtime.get("a").body, runtime.alarm_at()) == (b"1", due)
+    assert made.info().get("error") is None
+
+
+def test_values(runner, pool):
+    daemon = runner(pool, sleep_after="never")
+    ctl, made = Ctl(daemon), pool.create("probe", "k")
+    Runtime(made).call("PUT", "/alarm", {"after": "1h"})
+    value = bytes(range(256)) * 50
+    ctl.run("kv", made.id, "put", "a key/with?signs", stdin=value)
+    assert ctl.run("kv", made.id, "get", "a key/with?signs").stdout == value
+    assert Runtime(made).get("a key/with?signs").body == value
+    Runtime(made).put("b", b"word")
+    assert ctl.run("kv", made.id, "get", "b").stdout == b"word"
+    entries = ctl.json("kv", made.id, "ls")["entries"]
+    assert [(entry["key"], entry["bytes"]) for entry in entries] == [("a key/with?signs", len(value)), ("b", 4)]
+    assert abs(entries[1]["updated_at"] - time.time() * 1000) < 60000
+    assert [entry["key"] for entry in ctl.json("kv", made.id, "ls", "b")["entries"]] == ["b"]
+    ctl.run("kv", made.id, "rm", "b")
+    assert "no such key" in ctl.refused("kv", made.id, "get", "b")
+    assert "2046" in ctl.refused("kv", made.id, "put", "k" * 2047, "v")
+    assert "131072" in ctl.refused("kv", made.id, "put", "more", stdin=b"x" * 131073)
+    ctl.run("kv", made.id, "put", "full", stdin=b"x" * 131072)
+    assert Runtime(made).alarm_at() is not None
+
+
+def test_values_without_a_link(runner, fake_engine):
+    daemon = runner(fake_engine, sleep_after="never")
+    actor = fake_engine.start_actor(fake_engine.wait_runner())
+    fake_engine.kv.fail = "out of order"
+    assert "out of order" in Ctl(daemon).refused("kv", actor.id, "get", "a")
+    fake_engine.kv.fail = None
+    fake_engine.unlisten()
+    # Ends with the actor, a moment before the engine could run it elsewhere.
+    assert "cannot be reached" in Ctl(daemon).refused("kv", actor.id, "put", "a", "b")
+    fake_engine.listen()
+
+
+def test_what_only_the_engine_can_do(runner, fake_engine, tmp_path):
+    daemon = runner(fake_engine)
+    assert "engine" in Ctl(daemon).refused("backup", str(tmp_path / "copy"))
+    assert not (tmp_path / "copy").exists()

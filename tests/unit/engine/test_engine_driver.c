@@ -665,14 +665,54 @@ static void test_wish(void **state)
 {
 	(void)state;
 	struct place *a = run(A, 1);
-	assert_int_equal(engine_wish(engine, B, false), ENGINE_WISH_ABSENT);
-	assert_int_equal(engine_wish(engine, A, false), 0);
+	assert_int_equal(engine_wish(engine, B, ENGINE_WISH_SLEEP), ENGINE_WISH_ABSENT);
+	assert_int_equal(engine_wish(engine, A, ENGINE_WISH_SLEEP), 0);
 	turn();
 	assert_int_equal(count(A, 1, RUNNER_EVENT_SLEEP), 1);
 	add_stop(A, 1, 1);
 	command();
 	assert_string_equal(a->stop_reason, "sleep");
-	assert_int_equal(engine_wish(engine, A, true), ENGINE_WISH_STOPPING);
+	assert_int_equal(engine_wish(engine, A, ENGINE_WISH_DESTROY), ENGINE_WISH_STOPPING);
+}
+
+/* Asleep and woken by an alarm that is due. */
+static void test_wish_restart(void **state)
+{
+	(void)state;
+	struct place *a = run(A, 1);
+	assert_int_equal(engine_wish(engine, B, ENGINE_WISH_RESTART), ENGINE_WISH_ABSENT);
+	assert_int_equal(engine_wish(engine, A, ENGINE_WISH_RESTART), 0);
+	turn();
+	assert_int_equal(count(A, 1, RUNNER_EVENT_SLEEP), 1);
+	lnk->n_events = 0;
+	add_stop(A, 1, 1);
+	command();
+	assert_string_equal(a->stop_reason, "restart");
+	world_lost(a, PLACE_STOPPED, NULL);
+	turn();
+	assert_int_equal(lnk->n_events, 2);
+	assert_int_equal(lnk->events[0].ev.kind, RUNNER_EVENT_ALARM);
+	assert_true(lnk->events[0].ev.has_alarm && lnk->events[0].ev.alarm_wall_ms <= clock_wall_ms());
+	assert_int_equal(lnk->events[1].ev.kind, RUNNER_EVENT_STOPPED);
+	assert_int_equal(lnk->events[1].ev.code, RUNNER_STOP_OK);
+}
+
+static void test_the_last_wish_counts(void **state)
+{
+	(void)state;
+	struct place *a = run(A, 1);
+	assert_int_equal(engine_wish(engine, A, ENGINE_WISH_RESTART), 0);
+	assert_int_equal(engine_wish(engine, A, ENGINE_WISH_SLEEP), 0);
+	add_stop(A, 1, 1);
+	command();
+	assert_string_equal(a->stop_reason, "sleep");
+	world_lost(a, PLACE_STOPPED, NULL);
+	turn();
+	assert_int_equal(count(A, 1, RUNNER_EVENT_SLEEP), 1);
+	assert_false(lnk->events[last(RUNNER_EVENT_ALARM)].ev.has_alarm);
+	run(B, 1);
+	assert_int_equal(engine_wish(engine, B, ENGINE_WISH_DESTROY), 0);
+	assert_int_equal(engine_wish(engine, B, ENGINE_WISH_RESTART), ENGINE_WISH_STOPPING);
 }
 
 /* ---- draining ---- */
@@ -772,6 +812,8 @@ int main(void)
 	    TEST(test_refused_state_asks_again),
 	    TEST(test_view),
 	    TEST(test_wish),
+	    TEST(test_wish_restart),
+	    TEST(test_the_last_wish_counts),
 	    TEST(test_drain),
 	    TEST(test_drain_without_a_link),
 	    TEST(test_drain_has_an_end),
