@@ -100,6 +100,7 @@ def test_values_without_a_link(runner, fake_engine):
     assert "out of order" in Ctl(daemon).refused("kv", actor.id, "get", "a")
     fake_engine.kv.fail = None
     fake_engine.unlisten()
+    wait_for(lambda: daemon.readyz() == 503, what="the loss")
     # Ends with the actor, a moment before the engine could run it elsewhere.
     assert "cannot be reached" in Ctl(daemon).refused("kv", actor.id, "put", "a", "b")
     fake_engine.listen()
