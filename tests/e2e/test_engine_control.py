@@ -37,15 +37,16 @@ def test_alarm_that_was_given_up_is_kept(runner, fake_engine, trace):
 
 
 def test_sleep_and_destroy(runner, pool, trace):
-    ctl = Ctl(runner(pool, sleep_after="never"))
-    made = pool.create("probe", "k")
+    daemon = runner(pool, sleep_after="never")
+    ctl, made = Ctl(daemon), pool.create("probe", "k")
     made.get("/pid")
     ctl.run("wake", made.id)  # it is awake
     ctl.run("sleep", made.id)
-    wait_for(lambda: "not awake on this runner" in ctl.refused("wake", made.id), what="the end of the incarnation")
+    daemon.wait_log(lambda record: record.get("msg") == "actor has stopped")
     for words in (["wake", made.id], ["sleep", made.id], ["restart", made.id], ["destroy", made.id],
                   ["kv", made.id, "ls"], ["kv", made.id, "put", "a", "b"]):
         assert "not awake on this runner" in ctl.refused(*words)
+    made.wait_asleep()
     made.get("/pid")
     ctl.run("destroy", made.id)
     made.wait_destroyed()
