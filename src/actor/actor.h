@@ -30,9 +30,8 @@ struct actor_kind {
 };
 
 /* What every record of an actor's life carries. */
-#define ACTOR_LOG(a)                                                                                        \
-	LOG_STR("actor_id", (a)->ref.id), LOG_STR("actor_name", (a)->name), LOG_STR("actor_key", (a)->key), \
-	    LOG_NUM("generation", (a)->ref.generation),                                                     \
+#define ACTOR_LOG(a)                                                         \
+	LOG_ACTOR_OF((a)->ref.id, (a)->name, (a)->key, (a)->ref.generation), \
 	    LOG_STR("worker_id", (a)->worker_id[0] == '\0' ? NULL : (a)->worker_id)
 
 struct actor {

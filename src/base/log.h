@@ -22,6 +22,21 @@ struct log_field {
 #define LOG_SLICE(k, s) ((struct log_field){.key = (k), .text = (s), .kind = LOG_FIELD_TEXT})
 #define LOG_NUM(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v), .kind = LOG_FIELD_NUMBER})
 
+/* What every record about an actor carries. A NULL, and a generation below 0, is not known and left out. */
+struct log_actor {
+	const char *id, *name, *key;
+	int64_t generation;
+};
+
+static inline struct log_field log_generation(int64_t generation)
+{
+	return generation < 0 ? LOG_STR("generation", NULL) : LOG_NUM("generation", generation);
+}
+
+#define LOG_ACTOR_OF(i, n, k, g) \
+	LOG_STR("actor_id", (i)), LOG_STR("actor_name", (n)), LOG_STR("actor_key", (k)), log_generation((g))
+#define LOG_ACTOR(who) LOG_ACTOR_OF((who).id, (who).name, (who).key, (who).generation)
+
 /* Where records go. Called once at start; again to change level or file.
  * fd is borrowed (stderr or an opened log file). */
 void log_setup(enum log_level level, enum log_format format, int fd);

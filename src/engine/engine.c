@@ -186,7 +186,7 @@ static void on_absent(void *arg, const char *actor_id)
 		return;
 	if (engine_link_resync(g->link))
 		LOG(WARN, "traffic for an actor that this runner was not told to start; asking the engine again",
-		    LOG_STR("actor_id", actor_id));
+		    LOG_ACTOR(engine_driver_who(g->driver, actor_id)));
 }
 
 void engine_disowned(struct engine *g, const char *actor_id)
@@ -196,7 +196,7 @@ void engine_disowned(struct engine *g, const char *actor_id)
 	if (engine_link_resync(g->link))
 		LOG(WARN,
 		    "the engine refuses the state of an actor that it did not tell to stop; asking the engine again",
-		    LOG_STR("actor_id", actor_id));
+		    LOG_ACTOR(engine_driver_who(g->driver, actor_id)));
 }
 
 static void on_tunnel_gone(void *arg, uint64_t *ret_sent, uint64_t *ret_read)
@@ -212,6 +212,11 @@ static bool on_taken_over(void *arg, struct slice actor_id)
 	return engine_driver_taken_over(g->driver, actor_id, g->welcomed_wall_ms);
 }
 
+static struct log_actor on_tunnel_who(void *arg, const char *actor_id)
+{
+	return engine_driver_who(engine_of(arg)->driver, actor_id);
+}
+
 static void on_tunnel_state(void *arg, const struct runner_kv_request *what, engine_kv_done *done, void *done_arg)
 {
 	engine_kv_submit(engine_of(arg)->kv, what, done, done_arg);
@@ -221,6 +226,7 @@ static const struct engine_tunnel_ops tunnel_ops = {.send = on_tunnel_send,
 						    .gone = on_tunnel_gone,
 						    .absent = on_absent,
 						    .taken_over = on_taken_over,
+						    .who = on_tunnel_who,
 						    .state = on_tunnel_state};
 
 /* ---- opening ---- */

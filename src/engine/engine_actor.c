@@ -211,8 +211,7 @@ static void start(struct engine_actor *a, const struct actor_type *type)
 	a->stop_begun = false;
 	a->state = EA_LIVE;
 	d->stats.starts++;
-	LOG(DEBUG, "actor starting", LOG_STR("actor_id", a->id), LOG_STR("actor_name", a->name),
-	    LOG_STR("actor_key", a->key), LOG_NUM("generation", a->generation));
+	LOG(DEBUG, "actor starting", ENGINE_ACTOR_LOG(a));
 	engine_alarm_begin(a);
 }
 
@@ -323,8 +322,7 @@ void engine_actor_end(struct engine_actor *a, char *message)
 	a->message = message;
 	if (message != NULL) {
 		a->how = STOPPED_START_FAILED;
-		LOG(WARN, "actor not started", LOG_STR("actor_id", a->id), LOG_STR("actor_name", a->name),
-		    LOG_STR("actor_key", a->key), LOG_NUM("generation", a->generation), LOG_STR("reason", message));
+		LOG(WARN, "actor not started", ENGINE_ACTOR_LOG(a), LOG_STR("reason", message));
 	}
 	tell_stopped(a);
 }

@@ -162,7 +162,7 @@ static void take_entries(struct engine_actor *a, const struct runner_kv_response
 			remember_failed(a, value);
 		else if (slice_eq(key, SLICE_LIT(KEY)) && !read_record(value, &a->alarm))
 			LOG(ERROR, "an actor's alarm is not in a form this version knows, and is lost",
-			    LOG_STR("actor_id", a->id));
+			    ENGINE_ACTOR_LOG(a));
 	}
 }
 
@@ -247,7 +247,7 @@ static void on_written(void *arg, enum engine_kv_outcome outcome, const struct r
 	if (outcome == ENGINE_KV_OK && a->generation == j->generation && a->alarm.settings == 0)
 		set_at_engine(a);
 	else if (outcome != ENGINE_KV_OK)
-		LOG(WARN, "an alarm's outcome was not recorded; it may ring again", LOG_STR("actor_id", a->id));
+		LOG(WARN, "an alarm's outcome was not recorded; it may ring again", ENGINE_ACTOR_LOG(a));
 	mem_free(j);
 	engine_actor_call_over(a);
 }
@@ -323,7 +323,7 @@ static void on_failed_kept(void *arg, enum engine_kv_outcome outcome, const stru
 	struct engine_actor *a = j->a;
 	(void)r;
 	if (outcome != ENGINE_KV_OK)
-		LOG(ERROR, "that an alarm was given up could not be recorded", LOG_STR("actor_id", a->id));
+		LOG(ERROR, "that an alarm was given up could not be recorded", ENGINE_ACTOR_LOG(a));
 	mem_free(j);
 	engine_actor_call_over(a);
 }
@@ -345,8 +345,8 @@ static void keep_failed(struct engine_actor *a, int64_t due_wall_ms, const char 
 
 static void give_up(struct engine_actor *a, int64_t due_wall_ms, const char *why)
 {
-	LOG(ERROR, "alarm given up after six attempts", LOG_STR("actor_id", a->id), LOG_STR("actor_name", a->name),
-	    LOG_NUM("due_ms", due_wall_ms), LOG_STR("reason", why == NULL ? "" : why));
+	LOG(ERROR, "alarm given up after six attempts", ENGINE_ACTOR_LOG(a), LOG_NUM("due_ms", due_wall_ms),
+	    LOG_STR("reason", why == NULL ? "" : why));
 	keep_failed(a, due_wall_ms, why);
 }
 
@@ -359,7 +359,7 @@ void engine_alarm_over(struct engine_actor *a, int64_t due_wall_ms, bool ok, con
 	bool again = !ok && attempts < ATTEMPTS_MAX;
 	int64_t wait_ms = again ? (int64_t)RETRY_FIRST_MS << (attempts - 1) : 0;
 	if (again)
-		LOG(WARN, "alarm failed; it rings again", LOG_STR("actor_id", a->id), LOG_NUM("attempt", attempts),
+		LOG(WARN, "alarm failed; it rings again", ENGINE_ACTOR_LOG(a), LOG_NUM("attempt", attempts),
 		    LOG_NUM("next_ms", wait_ms), LOG_STR("reason", why == NULL ? "" : why));
 	else if (!ok)
 		give_up(a, due_wall_ms, why);

@@ -98,7 +98,8 @@ void engine_driver_commands(struct engine_driver *d, struct runner_list commands
 		a = engine_actor_need(d, c.checkpoint.actor_id);
 		if (a == NULL)
 			LOG(ERROR, "a command of the engine is ignored: too many actors are known",
-			    LOG_SLICE("actor_id", c.checkpoint.actor_id));
+			    LOG_SLICE("actor_id", c.checkpoint.actor_id), LOG_SLICE("actor_name", c.name),
+			    LOG_SLICE("actor_key", c.key), LOG_NUM("generation", c.checkpoint.generation));
 		else if (c.kind == RUNNER_COMMAND_START)
 			on_start(d, a, &c);
 		else

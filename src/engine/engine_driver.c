@@ -150,8 +150,7 @@ void engine_driver_event(struct engine_driver *d, const struct engine_actor *a, 
 	ev.checkpoint.actor_id = slice_str(a->id);
 	ev.checkpoint.generation = a->generation;
 	if (engine_outbox_put(d->outbox, &ev, clock_wall_ms()) != 0)
-		LOG(ERROR, "an event for the engine is lost: too many are not acknowledged", LOG_STR("actor_id", a->id),
-		    LOG_NUM("generation", a->generation));
+		LOG(ERROR, "an event for the engine is lost: too many are not acknowledged", ENGINE_ACTOR_LOG(a));
 	d->stats.events++;
 	flush(d);
 }
@@ -395,6 +394,14 @@ bool engine_driver_taken_over(const struct engine_driver *d, struct slice actor_
 	const struct engine_actor *a = engine_actor_find(d, actor_id);
 	bool begun = a != NULL && (a->state == EA_NEW || a->state == EA_LIVE);
 	return begun && !a->has_run && a->create_ms < since_wall_ms;
+}
+
+struct log_actor engine_driver_who(const struct engine_driver *d, const char *actor_id)
+{
+	const struct engine_actor *a = d == NULL ? NULL : engine_actor_find(d, slice_str(actor_id));
+	if (a == NULL)
+		return (struct log_actor){.id = actor_id, .generation = -1};
+	return (struct log_actor){.id = actor_id, .name = a->name, .key = a->key, .generation = a->generation};
 }
 
 /* ---- life ---- */

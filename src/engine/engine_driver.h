@@ -6,6 +6,7 @@
  * (runner protocol v7, section 3.3). */
 #pragma once
 
+#include "base/log.h"
 #include "actor/actor_table.h"
 #include "codec/runner_msg.h"
 
@@ -52,6 +53,9 @@ bool engine_driver_runs(const struct engine_driver *d, const char *actor_id);
 /* Whether its incarnation was begun before that time and none has run in this process. By the clocks of two machines: a
  * guess. */
 bool engine_driver_taken_over(const struct engine_driver *d, struct slice actor_id, int64_t since_wall_ms);
+
+/* What a record about it carries, as far as it is known here; valid until the next turn. d NULL: nothing is known. */
+struct log_actor engine_driver_who(const struct engine_driver *d, const char *actor_id);
 
 /* The type with this name, or NULL; and a sentence for one that is not there (the caller frees). */
 const struct actor_type *engine_driver_type(const struct engine_driver *d, struct slice name);

@@ -5,8 +5,13 @@
 #include "engine/engine_private.h"
 #include "supervise/restart.h"
 
+#include "base/log.h"
+
 #define ENGINE_DRIVER_MAGIC 0x65647276u
 #define ENGINE_ACTOR_MAGIC 0x65616374u
+
+/* What every record of an actor's life carries. */
+#define ENGINE_ACTOR_LOG(a) LOG_ACTOR_OF((a)->id, (a)->name, (a)->key, (a)->generation)
 
 enum engine_actor_state {
 	EA_NEW,    /* to be started when it may: no older incarnation, no back-off */

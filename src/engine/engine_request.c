@@ -167,7 +167,7 @@ static void note_unfit(struct engine_tunnel *t, const struct exchange *x)
 		return;
 	t->warned_value = true;
 	LOG(WARN, "a header field that is not UTF-8 was left out of an answer: an engine takes no other",
-	    LOG_STR("actor_id", x->actor_id), LOG_STR("target", x->target));
+	    ENGINE_WHO_LOG(t, x->actor_id), LOG_STR("target", x->target));
 }
 
 static void on_head(void *end, struct exchange *x, const struct http_head *h)

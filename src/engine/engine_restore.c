@@ -197,7 +197,8 @@ static void on_page(void *arg, enum engine_kv_outcome outcome, const struct runn
 				s->suspect = !r->replay && !is_named(r, pair);
 		}
 	} else {
-		LOG(WARN, "the hibernating WebSockets of an actor could not be read", LOG_STR("actor_id", r->actor_id));
+		LOG(WARN, "the hibernating WebSockets of an actor could not be read",
+		    ENGINE_WHO_LOG(r->t, r->actor_id));
 	}
 	buf_add_byte(&next, 0); /* the first key behind the last */
 	if (n == PAGE && !next.over)

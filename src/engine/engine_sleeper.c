@@ -207,7 +207,7 @@ void engine_sleeper_unsure(struct engine_flow *f, uint64_t unsure_from)
 		return;
 	f->t->stats.messages_lost++;
 	LOG(WARN, "messages to a client may have been lost with the connection to the engine; its WebSocket was closed",
-	    LOG_STR("actor_id", f->actor->id), LOG_STR("ray_id", f->ray));
+	    ENGINE_WHO_LOG(f->t, f->actor->id), LOG_STR("ray_id", f->ray));
 	engine_flow_discard(f);
 	close_both(s, WS_CLOSE_RESTART, "runner", "message_lost");
 }
@@ -394,7 +394,7 @@ static void on_head(void *end, struct exchange *x, const struct http_head *h)
 		return;
 	}
 	LOG(WARN, "a hibernating WebSocket was closed: the worker refused it, or chose another subprotocol",
-	    LOG_STR("actor_id", s->f.actor->id), LOG_NUM("status", h->status));
+	    ENGINE_WHO_LOG(s->f.t, s->f.actor->id), LOG_NUM("status", h->status));
 	close_client(s, WS_CLOSE_RESTART, SLICE_LIT("the worker did not take the connection over"));
 	quit(s);
 }
@@ -505,7 +505,7 @@ static void on_gap(struct engine_sleeper *s, uint16_t index)
 	s->f.t->stats.messages_lost += (uint16_t)(index - s->expected);
 	if (++s->gaps > GAPS_MAX) {
 		LOG(WARN, "messages of a client were lost on the way from the engine; its WebSocket was closed",
-		    LOG_STR("actor_id", s->f.actor->id), LOG_STR("ray_id", s->f.ray));
+		    ENGINE_WHO_LOG(s->f.t, s->f.actor->id), LOG_STR("ray_id", s->f.ray));
 		close_both(s, WS_CLOSE_POLICY, "ws", "message_index_skip");
 		return;
 	}
@@ -606,7 +606,7 @@ void engine_sleeper_recorded(struct engine_sleeper *s, bool ok)
 		return;
 	if (!ok)
 		LOG(WARN, "a WebSocket cannot hibernate: what is to be remembered of it could not be written",
-		    LOG_STR("actor_id", s->f.actor->id));
+		    ENGINE_WHO_LOG(s->f.t, s->f.actor->id));
 	s->agreed = ok;
 	s->state = SLEEPER_ATTACHED;
 	if (engine_flow_send(&s->f, &m) && s->f.x != NULL)

@@ -261,7 +261,7 @@ static void on_broken(struct engine_socket *s, int outcome)
 	const char *what = outcome == WS_TOO_BIG ? "message_too_large" : "invalid_websocket_frame";
 	if (s->state == SOCKET_CLOSING)
 		return;
-	LOG(WARN, "a worker's WebSocket was closed", LOG_STR("actor_id", s->f.actor->id),
+	LOG(WARN, "a worker's WebSocket was closed", ENGINE_WHO_LOG(s->f.t, s->f.actor->id),
 	    LOG_STR("why", outcome == WS_TOO_BIG ? "a message is larger than 20 MiB, an engine's limit"
 						 : "what it sent is no WebSocket frame, or text that is not UTF-8"));
 	close_both(s, code, "runner", what);
@@ -401,14 +401,14 @@ static void on_gap(struct engine_socket *s, uint16_t index)
 {
 	s->f.t->stats.messages_lost += (uint16_t)(index - s->expected);
 	LOG(WARN, "messages of a client were lost on the way from the engine; its WebSocket was closed",
-	    LOG_STR("actor_id", s->f.actor->id), LOG_NUM("lost", (uint16_t)(index - s->expected)),
+	    ENGINE_WHO_LOG(s->f.t, s->f.actor->id), LOG_NUM("lost", (uint16_t)(index - s->expected)),
 	    LOG_STR("ray_id", s->f.ray));
 	close_both(s, WS_CLOSE_ERROR, "runner", "message_lost");
 }
 
 static void on_backlog(struct engine_socket *s)
 {
-	LOG(WARN, "a worker does not read its WebSocket; it was closed", LOG_STR("actor_id", s->f.actor->id),
+	LOG(WARN, "a worker does not read its WebSocket; it was closed", ENGINE_WHO_LOG(s->f.t, s->f.actor->id),
 	    LOG_NUM("waiting_bytes", buf_len(&s->to_worker)), LOG_STR("ray_id", s->f.ray));
 	close_both(s, WS_CLOSE_ERROR, "runner", "websocket_backlog");
 	s->quits = true;
@@ -456,7 +456,7 @@ void engine_socket_online(struct engine_flow *f, uint64_t unsure_from)
 		return;
 	f->t->stats.messages_lost++;
 	LOG(WARN, "messages to a client may have been lost with the connection to the engine; its WebSocket was closed",
-	    LOG_STR("actor_id", f->actor->id), LOG_STR("ray_id", f->ray));
+	    ENGINE_WHO_LOG(f->t, f->actor->id), LOG_STR("ray_id", f->ray));
 	engine_flow_discard(f);
 	if (s->state == SOCKET_OPEN) {
 		close_both(s, WS_CLOSE_ERROR, "runner", "message_lost");

@@ -45,6 +45,11 @@ static void drop(struct engine_flow *f)
 	IMPOSSIBLE("engine_flow_kind");
 }
 
+struct log_actor engine_tunnel_who(const struct engine_tunnel *t, const char *actor_id)
+{
+	return t->o.ops->who(t->o.arg, actor_id);
+}
+
 /* ---- towards the engine ---- */
 
 int engine_tunnel_pass(struct engine_tunnel *t, struct slice frame, uint64_t *said_at)

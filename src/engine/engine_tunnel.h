@@ -7,6 +7,7 @@
 #pragma once
 
 #include "actor/dispatch.h"
+#include "base/log.h"
 #include "codec/runner_msg.h"
 #include "engine/engine_kv.h"
 
@@ -28,6 +29,8 @@ struct engine_tunnel_ops {
 	void (*absent)(void *arg, const char *actor_id);
 	/* Whether the actor is being started, but ran elsewhere before the engine's first welcome to this process. */
 	bool (*taken_over)(void *arg, struct slice actor_id);
+	/* What a record about the actor carries, as far as it is known; valid until the next turn. */
+	struct log_actor (*who)(void *arg, const char *actor_id);
 	/* A request about the reserved keys of an actor, as engine_kv_submit. */
 	void (*state)(void *arg, const struct runner_kv_request *what, engine_kv_done *done, void *done_arg);
 };

@@ -108,6 +108,10 @@ void engine_tunnel_reply(struct engine_tunnel *t, struct runner_tunnel_up *m);
 /* As engine_tunnel_reply, encoded before. */
 void engine_tunnel_reply_frame(struct engine_tunnel *t, struct slice frame);
 
+/* The fields of a record about an actor; once for each, as LOG_ACTOR reads it. */
+#define ENGINE_WHO_LOG(t, actor_id) LOG_ACTOR(engine_tunnel_who(t, actor_id))
+struct log_actor engine_tunnel_who(const struct engine_tunnel *t, const char *actor_id);
+
 /* ---- engine_farewell.c ---- */
 
 /* A close has gone, of a WebSocket whose last message had gone at said_at. */

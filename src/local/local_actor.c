@@ -24,9 +24,7 @@
 #define ALARM_RETRY_FIRST_MS 2000
 
 /* What every record of an actor's life carries. */
-#define RECORD_LOG(a)                                                                                               \
-	LOG_STR("actor_id", (a)->rec.id), LOG_STR("actor_name", (a)->rec.name), LOG_STR("actor_key", (a)->rec.key), \
-	    LOG_NUM("generation", (a)->rec.generation)
+#define RECORD_LOG(a) LOG_ACTOR_OF((a)->rec.id, (a)->rec.name, (a)->rec.key, (a)->rec.generation)
 
 static void on_work(void *arg);
 static void on_back_off(void *arg);

@@ -125,6 +125,15 @@ int64_t local_driver_ready_ms(const struct local_driver *d, const char *actor_id
 	return t == NULL || t->start_timeout_ms < LOCAL_READY_MS ? LOCAL_READY_MS : t->start_timeout_ms;
 }
 
+struct log_actor local_driver_who(const struct local_driver *d, const char *actor_id)
+{
+	const struct local_actor *a = local_actor_by_id(d, actor_id);
+	if (a == NULL)
+		return (struct log_actor){.id = actor_id, .generation = -1};
+	return (struct log_actor){
+	    .id = actor_id, .name = a->rec.name, .key = a->rec.key, .generation = a->rec.generation};
+}
+
 size_t local_driver_ringing(const struct local_driver *d)
 {
 	return d->n_ringing;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "actor/dispatch.h"
+#include "base/log.h"
 #include "local/local.h"
 #include "store/store_actor.h"
 #include "store/store_alarm.h"
@@ -42,6 +43,9 @@ void local_driver_offer_key(struct local_driver *d, const struct local_key *k, b
 
 /* How long a waiting exchange for this actor may wait: max(30 s, start_timeout of its type). */
 int64_t local_driver_ready_ms(const struct local_driver *d, const char *actor_id);
+
+/* What a record about this actor carries, as far as it is known without asking the store; valid until the next turn. */
+struct log_actor local_driver_who(const struct local_driver *d, const char *actor_id);
 
 /* What the API asks for. `done` comes later, never inside, exactly once. */
 enum local_call_outcome {

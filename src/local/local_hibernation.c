@@ -378,7 +378,7 @@ static void on_head(void *end, struct exchange *x, const struct http_head *h)
 		return;
 	}
 	LOG(WARN, "a hibernating WebSocket was closed: the worker refused it, or chose another subprotocol",
-	    LOG_STR("actor_id", s->of->actor_id), LOG_NUM("status", h->status));
+	    LOG_ACTOR(local_driver_who(s->r.local->driver, s->of->actor_id)), LOG_NUM("status", h->status));
 	close_client(s, WS_CLOSE_RESTART, SLICE_LIT("the worker did not take the connection over"));
 	quit(s);
 }

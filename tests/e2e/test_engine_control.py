@@ -26,6 +26,8 @@ def test_alarm_that_was_given_up_is_kept(runner, fake_engine, trace):
     fake_engine.start_actor(link, actor)
     trace.wait("alarm-answered")
     kept = wait_for(lambda: Ctl(daemon).json("actor", actor.id)["alarm_failed"], what="the note of the failure")
+    said = daemon.wait_log(lambda record: record.get("msg") == "alarm given up after six attempts")
+    assert (said["actor_id"], said["actor_name"], said["generation"]) == (actor.id, "probe", 0)
     assert kept["due_at"] == due and "500" in kept["reason"] and kept["failed_at"] > due
     wait_for(lambda: list(store) == [ALARM_FAILED], what="the end of the alarm")
     fake_engine.stop_actor(link, actor)

@@ -230,7 +230,7 @@ def test_socket_for_an_absent_actor_is_rejected(link, fake_engine):
 
 def test_socket_whose_messages_may_be_lost_is_closed(link, fake_engine):
     """What was on its way when the connection broke did not arrive; what the engine has read did."""
-    actor = fake_engine.start_actor(link)
+    actor = fake_engine.start_actor(link, key="k")
     quiet, loud = link.open_socket(actor.id), link.open_socket(actor.id)
     link.wait_tunnel(quiet, "ToServerWebSocketOpen")
     link.wait_tunnel(loud, "ToServerWebSocketOpen")
@@ -243,6 +243,8 @@ def test_socket_whose_messages_may_be_lost_is_closed(link, fake_engine):
     again = fake_engine.wait_runner(2)
     close = again.wait_tunnel(loud, "ToServerWebSocketClose")[2]
     assert (close["code"], close["reason"].partition("#")[0]) == (1011, "runner.message_lost")
+    said = fake_engine.daemon.wait_log(lambda record: "messages to a client may have been lost" in record["msg"])
+    assert (said["actor_id"], said["actor_name"], said["actor_key"], said["generation"]) == (actor.id, "probe", "k", 0)
     again.socket_message(quiet, 1, "hello")
     again.wait_tunnel(quiet, "ToServerWebSocketMessage")
 

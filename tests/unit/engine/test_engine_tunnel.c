@@ -138,8 +138,18 @@ static void on_gone(void *arg, uint64_t *ret_sent, uint64_t *ret_read)
 	*ret_read = n_read;
 }
 
-static const struct engine_tunnel_ops ops = {
-    .send = on_send, .gone = on_gone, .absent = on_absent, .taken_over = on_taken_over, .state = on_state};
+static struct log_actor on_who(void *arg, const char *actor_id)
+{
+	(void)arg;
+	return (struct log_actor){.id = actor_id, .name = "counter", .key = "k", .generation = 4};
+}
+
+static const struct engine_tunnel_ops ops = {.send = on_send,
+					     .gone = on_gone,
+					     .absent = on_absent,
+					     .taken_over = on_taken_over,
+					     .who = on_who,
+					     .state = on_state};
 
 static void turn(void)
 {
