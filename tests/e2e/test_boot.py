@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from lib.daemon import ROOT
+from lib.ports import free_port
 from lib.wait import SCALE, wait_for
 
 # The first test may have to make the machine.
@@ -40,11 +41,6 @@ JAVA = """
         }
     }
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 class Node:
@@ -138,8 +134,12 @@ def test_the_journal_tells_a_life_story(node):
     node.count("story")
     actor, = [actor for actor in json.loads(node.machine.run("rivet-runnerctl", "--json", "actors").stdout)["actors"]
               if actor["key"] == "story"]
-    records = wait_for(lambda: [json.loads(line) for line in
-                                node.machine.journal("-o", "json", f"RIVET_ACTOR_ID={actor['id']}").splitlines()])
+
+    def told():
+        return [json.loads(line) for line in node.machine.journal("-o", "json", f"RIVET_ACTOR_ID={actor['id']}").splitlines()]
+
+    wait_for(lambda: any(record["MESSAGE"].startswith("actor is running") for record in told()))
+    records = told()
     running, = [record for record in records if record["MESSAGE"].startswith("actor is running")]
     assert (running["RIVET_ACTOR_NAME"], running["RIVET_GENERATION"], running["PRIORITY"]) == ("counter", "0", "6")
     assert running["RIVET_WORKER_ID"].startswith("w-")
@@ -176,7 +176,7 @@ def test_a_stuck_loop_is_restarted(node):
     before = node.pid()
     node.machine.run("systemctl", "kill", "--kill-whom=main", "-s", "STOP", UNIT)
     wait_for(lambda: node.pid() not in (0, before) and node.machine.show(UNIT, "ActiveState") == "active", timeout=60)
-    assert "Watchdog timeout" in node.machine.journal("-u", UNIT, "-o", "cat")
+    wait_for(lambda: "Watchdog timeout" in node.machine.journal("-u", UNIT, "-o", "cat"))
 
 
 def test_a_wrong_configuration_is_said_once_and_not_retried(node):
@@ -187,7 +187,7 @@ def test_a_wrong_configuration_is_said_once_and_not_retried(node):
     assert node.machine.show(UNIT, "ExecMainStatus") == "78"
     time.sleep(2)
     assert node.machine.show(UNIT, "ActiveState") == "failed"
-    assert "lissten" in node.machine.journal("-u", UNIT, "-o", "cat", "-n", "20")
+    wait_for(lambda: "lissten" in node.machine.journal("-u", UNIT, "-o", "cat", "-n", "20"))
     node.configure()
     node.restart()
 
@@ -250,7 +250,7 @@ def test_a_stop_drains_within_its_time(node):
     node.count("drained")
     node.machine.run("systemctl", "stop", UNIT)
     assert node.machine.show(UNIT, "Result") == "success"
-    assert "actor has stopped" in node.machine.journal("-u", UNIT, "-o", "cat", "-n", "20")
+    wait_for(lambda: "actor has stopped" in node.machine.journal("-u", UNIT, "-o", "cat", "-n", "20"))
     node.machine.run("systemctl", "start", UNIT)
     assert node.count("drained") == 2
 

@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 
 import pytest
@@ -14,6 +13,7 @@ import requests
 
 from lib import procs
 from lib.daemon import ROOT
+from lib.ports import free_port
 from lib.wait import SCALE, wait_for
 
 # The first test may have to make the root.
@@ -95,11 +95,6 @@ class Container:
         return done.returncode == 0
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def container(tmp_path_factory):
     if shutil.which("debootstrap") is None:
@@ -147,10 +142,9 @@ def test_the_log_is_json_and_has_no_token(container):
 
 
 def test_orphans_are_reaped(container):
-    worker = next(pid for pid in procs.children(container.first) if "counter.py" in open(f"/proc/{pid}/cmdline").read())
+    worker = next(pid for pid in procs.children(container.first) if "counter.py" in " ".join(procs.cmdline(pid)))
     subprocess.run(["nsenter", "-t", str(worker), "-p", "--", "/bin/sh", "-c", "(sleep 0.2 &)"], check=True)
-    wait_for(lambda: not any(open(f"/proc/{pid}/stat").read().split(") ")[1].startswith("Z")
-                             for pid in procs.children(container.first)), what="no zombie")
+    wait_for(lambda: all(map(procs.alive, procs.children(container.first))), what="no zombie")
 
 
 def test_term_drains_and_ends_with_0(container):

@@ -119,7 +119,7 @@ def test_client_survives_a_kill_of_the_daemon(pool, runner, trace):
 # ---- by the letter ----
 
 @pytest.fixture
-def letter(fake_engine, runner):
+def letter(runner, fake_engine):
     """A runner of the fake engine with one running actor."""
     def make(**settings):
         daemon = runner(fake_engine, **{"sleep_after": "never", **settings})

@@ -65,7 +65,7 @@ def test_key_is_kept_in_the_data_directory(runner, pool):
     key = pool.runner()["key"]
     assert len(key) >= 16
     daemon.restart()
-    wait_for(lambda: [one["key"] for one in pool.runners()] == [key], 20, "the same key")
+    wait_for(lambda: [one["key"] for one in pool.runners()] == [key], 40, "the same key")
 
 
 def test_worker_knows_the_namespace(pool, runner):

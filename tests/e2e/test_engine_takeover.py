@@ -188,7 +188,7 @@ def test_takeover_under_load(runner, pool, trace):
             time.sleep(max(0, began + number * 0.04 - time.monotonic()))
             target = f"/echo?{name}-{number}"
             try:
-                answer = pool.get(made.path(target), timeout=30)
+                answer = pool.get(made.path(target), timeout=10)
                 results.append((target, answer.json()["pid"] if answer.status_code == 200 else 0))
             except OSError:
                 results.append((target, 0))

@@ -204,7 +204,7 @@ def test_sleeps_in_time_and_wakes(served):
     before = time.monotonic()
     served.sleep()
     served.wait_asleep()
-    assert time.monotonic() - before < 6 * SCALE
+    assert time.monotonic() - before < 15 * SCALE  # by itself, that is: SIGKILL would come after 20 s
     served.api.wait_workers(0)
     assert served.get("/hello?x=2").text.endswith("x=2")
     assert not [record for record in served.api.log_records() if "SIGKILL" in str(record)]

@@ -149,11 +149,13 @@ def test_a_start_that_fails(make_daemon):
                                      "none": {"command": ["/nothing/here"]}}})
     assert daemon.create("bad", "k").get("/").status_code == 503
     assert daemon.create("none", "k").get("/").status_code == 503
+    for kind in ("bad", "none"):  # counted a moment after the answer
+        wait_for(lambda kind=kind: metrics(daemon).get("requests_total", actor_type=kind, outcome="refused") == 1)
     got = metrics(daemon)
-    assert got.get("start_failures_total", actor_type="bad", reason="exit") == 1
-    assert got.get("start_failures_total", actor_type="none", reason="spawn") == 1
-    assert got.get("actor_stops_total", actor_type="bad", reason="start_failed") == 1
-    assert got.get("requests_total", actor_type="bad", outcome="refused") == 1
+    failures = got.get("start_failures_total", actor_type="bad", reason="exit")
+    assert 1 <= failures <= 2  # the start by create() may be over before the request begins one
+    assert 1 <= got.get("start_failures_total", actor_type="none", reason="spawn") <= 2
+    assert got.get("actor_stops_total", actor_type="bad", reason="start_failed") == failures
     assert got.get("request_duration_seconds_count", actor_type="bad") == 0
 
 
@@ -163,12 +165,17 @@ def test_output_that_comes_too_fast(make_daemon):
     daemon = make_daemon({"actors": {"loud": {"command": ["/bin/sh", "-c", script]}}})
     made = daemon.create("loud", "k")
     made.get("/")
-    told = wait_for(lambda: [record for record in daemon.log_records() if record["msg"].startswith("worker writes too fast")])
-    dropped = sum(record["lines"] for record in told)
-    assert (told[0]["actor_id"], told[0]["actor_key"], told[0]["actor_name"]) == (made.id, "k", "loud")
-    got = metrics(daemon)
-    assert got.get("worker_output_dropped_lines_total", actor_type="loud") == dropped
-    assert got.get("worker_output_lines_total", actor_type="loud") == 5000 - dropped
+
+    def told():
+        return [record for record in daemon.log_records() if record["msg"].startswith("worker writes too fast")]
+
+    def total(kind):
+        return metrics(daemon).get(f"worker_output_{kind}lines_total", actor_type="loud")
+
+    wait_for(lambda: total("") + total("dropped_") == 5000, what="5000 lines")
+    wait_for(lambda: total("dropped_") == sum(record["lines"] for record in told()) > 0, what="the record of all that was dropped")
+    first = told()[0]
+    assert (first["actor_id"], first["actor_key"], first["actor_name"]) == (made.id, "k", "loud")
 
 
 def test_a_life_story_has_all_its_fields(calm, actor):

@@ -78,11 +78,11 @@ def test_a_passed_socket_serves_the_api(manager, listening, tmp_path):
     process = manager.run(tmp_path, [("api", fd)])
     assert requests.get(url + "/health", timeout=10 * SCALE).status_code == 200  # waits in the backlog meanwhile
     wait_for(lambda: manager.heard("READY") == ["1"])
-    assert any("Serving, local mode" in text for text in manager.heard("STATUS"))
-    assert "api-kept" in manager.kept
+    wait_for(lambda: any("Serving, local mode" in text for text in manager.heard("STATUS")))
+    wait_for(lambda: "api-kept" in manager.kept)
     code, _ = end(process)
     assert code == 0
-    assert manager.heard("STOPPING") == ["1"]
+    wait_for(lambda: manager.heard("STOPPING") == ["1"])
 
 
 def test_a_kept_socket_is_served_again(manager, tmp_path):
@@ -106,7 +106,7 @@ def test_a_kept_socket_elsewhere_is_given_up(manager, listening, tmp_path):
     fd, url = listening
     process = manager.run(tmp_path, [("api-kept", fd)], args=["-l", "127.0.0.1:0"])
     wait_for(lambda: manager.heard("READY"))
-    assert "api-kept" in manager.heard("FDNAME")
+    wait_for(lambda: "api-kept" in manager.heard("FDNAME"))
     code, log = end(process)
     assert code == 0
     assert url.rpartition(":")[2] not in log

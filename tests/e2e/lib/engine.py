@@ -6,13 +6,13 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 
 import requests
 
 from lib.api import Api
+from lib.ports import free_ports
 from lib.programs import npm_modules
 from lib.wait import SCALE, wait_for
 from lib.ws import WsClient
@@ -23,15 +23,6 @@ def engine_binary():
     found = glob.glob(os.path.join(npm_modules(), "@rivetkit", "engine-cli-linux-*", "rivet-engine"))
     assert len(found) == 1, f"no engine for this machine: {found}"
     return found[0]
-
-
-def free_ports(count):
-    """Ports of the loopback address that nobody has now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 class Engine(Api):

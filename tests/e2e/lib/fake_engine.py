@@ -19,6 +19,7 @@ from websockets.legacy.server import WebSocketServerProtocol
 
 from lib.fake_kv import FakeKv
 from lib.loops import end_loop
+from lib.ports import free_port
 from lib.runner_protocol import TO_CLIENT, TO_SERVER, Malformed, decode
 from lib.wait import wait_for
 
@@ -235,7 +236,7 @@ class FakeEngine:
 
     def __init__(self, tls=None, port=0):
         self.tls = tls
-        self.port = port
+        self.port = port or free_port()  # kept while nobody listens
         self.namespace = "default"
         self.pool = "default"
         self.token = None
