@@ -165,6 +165,9 @@ test: deps-test
 
 .PHONY: check check-built
 check-built: all $(UNIT_BIN)
+# Sanitizers leave no room for two end-to-end runs side by side.
+E2E_JOBS ?= $(if $(SAN),1)
+export E2E_JOBS
 check: all $(UNIT_BIN) test-corpus
 	@BUILD=$(abspath $(BUILD)) tests/run $(UNIT_BIN)
 

@@ -65,7 +65,16 @@ def pytest_runtest_teardown(item):
 
 # ---- markers, logs, closing count ----
 
-def pytest_collection_modifyitems(items):
+def pytest_configure():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends a run ends its daemons too
+
+
+def pytest_collection_modifyitems(config, items):
+    alone = os.environ.get("RIVET_E2E_ALONE", "yes")
+    if alone != "yes":
+        left_out = [item for item in items if bool(item.get_closest_marker("alone")) != (alone == "only")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if os.geteuid() != 0 and item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root"))

@@ -173,6 +173,7 @@ def test_no_welcome_is_given_up(runner, fake_engine):
     fake_engine.wait_connection(2, timeout=30)
 
 
+@pytest.mark.alone
 def test_everything_stops_before_the_threshold(runner, fake_engine, trace):
     """Measured from the last ping, with the stop call inside it."""
     fake_engine.lost_threshold_ms = 6000

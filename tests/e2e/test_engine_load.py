@@ -49,6 +49,7 @@ def wait_tunnel(link, tag, count, timeout=90):
     wait_for(all_there, timeout, f"{count} x {tag}", interval=0.3)
 
 
+@pytest.mark.alone
 def test_ten_thousand_sockets_at_once(make_daemon, fake_engine, trace):
     """Each is open at the same time as all others, and each gets its own messages back, in order and once."""
     kind = type_of("sockets.py", trace=trace, isolation="shared", sleep_after="never")

@@ -41,6 +41,7 @@ def test_second_daemon_takes_the_actors(runner, pool, trace):
     assert len(pool.runners()) == 1
 
 
+@pytest.mark.alone
 def test_workers_of_the_evicted_are_gone_within_two_seconds(runner, fake_engine, trace):
     """Even those that do not answer the stop call."""
     daemon = runner(fake_engine, sleep_after="never", stop_grace="20s",
@@ -176,6 +177,7 @@ def test_what_both_are_sent_is_left_to_the_old_one(runner, fake_engine):
     assert link.answer(link.request(actor.id, path="/pid"))[0] == 200
 
 
+@pytest.mark.alone
 def test_takeover_under_load(runner, pool, trace):
     """200 requests a second: none that the old one answered is given to the new one too, and those that fail are few."""
     first = runner(pool, key="the-key", sleep_after="never")

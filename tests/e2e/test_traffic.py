@@ -315,6 +315,7 @@ def read_slowly(daemon, target, count):
             left -= len(part)
 
 
+@pytest.mark.alone
 @pytest.mark.big
 @pytest.mark.deadline(400)
 def test_big_download_with_flat_memory(probe):
@@ -324,6 +325,7 @@ def test_big_download_with_flat_memory(probe):
     flat(daemon, lambda: read_slowly(daemon, made.path(f"/download?bytes={BIG}"), BIG))
 
 
+@pytest.mark.alone
 @pytest.mark.big
 @pytest.mark.deadline(400)
 def test_big_upload_with_flat_memory(probe):
