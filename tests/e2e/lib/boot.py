@@ -66,7 +66,9 @@ class Machine:
         done = subprocess.run(["nsenter", "-t", str(self.init), "-m", "-p", "-C", "/usr/sbin/chroot", self.root, *words],
                               capture_output=True, text=True, input=input, timeout=180 * SCALE, check=False,
                               env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0"})
-        assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        if check and done.returncode != 0:
+            tail = self.journal("-n", "40", "-o", "short-precise") if words[0] == "systemctl" else ""
+            raise AssertionError(f"{words}: {done.stdout}{done.stderr}{tail}")
         return done
 
     def write(self, path, text, mode=0o644):
