@@ -6,8 +6,8 @@
  * (runner protocol v7, section 3.3). */
 #pragma once
 
-#include "base/log.h"
 #include "actor/actor_table.h"
+#include "base/log.h"
 #include "codec/runner_msg.h"
 
 struct engine;

@@ -78,6 +78,27 @@ def test_ten_thousand_sockets_at_once(make_daemon, fake_engine, trace):
     assert set(by_socket(link, "ToServerWebSocketClose")) == set(pairs)
 
 
+def test_a_burst_of_sockets_is_served_or_refused_by_name(make_daemon, fake_engine, trace):
+    """All in one moment, more than may wait for their worker: who is not taken is told why, and the others work."""
+    kind = type_of("sockets.py", trace=trace, isolation="shared", sleep_after="never")
+    make_daemon({"actors": {"probe": kind}}, engine=fake_engine.url)
+    link = fake_engine.wait_runner()
+    actors = [fake_engine.start_actor(link, key=str(number)) for number in range(4)]
+    pairs = [new_pair() for _ in range(SOCKETS)]
+    whole = [frames_of(actors[number % 4], pair, f"m {number}") for number, pair in enumerate(pairs)]
+    sent_together(fake_engine, link, [frames[0] for frames in whole])
+    wait_tunnel(link, "ToServerWebSocketOpen", SOCKETS)
+    sent_together(fake_engine, link, [frames[1] for frames in whole])  # those of the refused go nowhere
+
+    def answered():
+        return [by_socket(link, "ToServerWebSocket" + kind) for kind in ("Message", "Close")]
+    wait_for(lambda: set().union(*answered()) == set(pairs), 60, "an answer to each", interval=0.5)
+    served, refused = answered()
+    assert not served.keys() & refused.keys()
+    assert {(value["code"], value["reason"].partition("#")[0]) for (_, value), in refused.values()} <= \
+        {(1011, "actor.overloaded")}
+
+
 def test_order_under_load_through_the_real_engine(hosted):
     """Several sockets and requests at once; whatever goes in comes out in order, once."""
     made = [hosted.create("probe", f"order-{number}") for number in range(2)]
