@@ -117,7 +117,12 @@ struct mode_ops {
 struct mode {
 	uint32_t magic; /* the implementation's */
 	const struct mode_ops *ops;
+	void (*closed)(void *arg); /* of close() */
+	void *closed_arg;
 };
+
+/* For the implementations, at the end of close(): frees the mode and tells. */
+void mode_gone(struct mode *m);
 
 /* The mode the configuration asks for; never fails. */
 struct mode *mode_new(const struct mode_options *o);

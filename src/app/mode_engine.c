@@ -23,8 +23,6 @@ struct mode_engine {
 	char *runner_key;
 	int lock_fd; /* -1: not locked */
 	struct loop_task nothing_open;
-	void (*closed)(void *arg);
-	void *closed_arg;
 };
 
 static struct mode_engine *mode_of(void *arg)
@@ -183,22 +181,18 @@ static void on_drain_now(struct mode *base)
 static void on_engine_closed(void *arg)
 {
 	struct mode_engine *m = mode_of(arg);
-	void (*closed)(void *) = m->closed;
-	void *closed_arg = m->closed_arg;
 	if (m->lock_fd >= 0)
 		close(m->lock_fd);
 	loop_cancel(&m->nothing_open);
 	mem_free(m->runner_key);
-	m->mode.magic = 0;
-	mem_free(m);
-	closed(closed_arg);
+	mode_gone(&m->mode);
 }
 
 static void on_close(struct mode *base, void (*closed)(void *arg), void *arg)
 {
 	struct mode_engine *m = mode_of(base);
-	m->closed = closed;
-	m->closed_arg = arg;
+	base->closed = closed;
+	base->closed_arg = arg;
 	if (m->engine != NULL)
 		engine_close(m->engine, on_engine_closed, m);
 	else

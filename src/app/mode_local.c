@@ -21,8 +21,6 @@ struct mode_local {
 	struct local *local;
 	bool serving, draining;
 	struct loop_task deliver; /* more of the store's results than one tick takes */
-	void (*closed)(void *arg);
-	void *closed_arg;
 };
 
 static struct mode_local *mode_of(void *arg)
@@ -199,12 +197,8 @@ static void on_drain_now(struct mode *base)
 static void on_store_closed(void *arg)
 {
 	struct mode_local *m = mode_of(arg);
-	void (*closed)(void *) = m->closed;
-	void *closed_arg = m->closed_arg;
 	loop_cancel(&m->deliver);
-	m->mode.magic = 0;
-	mem_free(m);
-	closed(closed_arg);
+	mode_gone(&m->mode);
 }
 
 static void on_local_closed(void *arg)
@@ -214,22 +208,17 @@ static void on_local_closed(void *arg)
 	store_close(m->store, on_store_closed, m);
 }
 
-static void on_nothing_open(void *arg)
-{
-	on_store_closed(arg);
-}
-
 static void on_close(struct mode *base, void (*closed)(void *arg), void *arg)
 {
 	struct mode_local *m = mode_of(base);
-	m->closed = closed;
-	m->closed_arg = arg;
+	base->closed = closed;
+	base->closed_arg = arg;
 	if (m->local != NULL) {
 		local_close(m->local, on_local_closed, m);
 	} else if (m->store != NULL) {
 		store_close(m->store, on_store_closed, m);
 	} else {
-		loop_task_init(&m->deliver, on_nothing_open, m);
+		loop_task_init(&m->deliver, on_store_closed, m);
 		loop_post(m->o.loop, &m->deliver);
 	}
 }
