@@ -188,7 +188,7 @@ static void wake(struct sleeper *s)
 		waking_failed(s, "guard", "actor_wake_retries_exceeded");
 		return;
 	}
-	if (hibernation_exchange(s->h, &exchange_ops, s, loop_mono_ms(l->o.loop), &s->x) != 0) {
+	if (hibernation_exchange(s->h, &exchange_ops, s, loop_mono_us(l->o.loop), &s->x) != 0) {
 		waking_failed(s, "guard", "service_unavailable");
 		return;
 	}
