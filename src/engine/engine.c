@@ -389,6 +389,7 @@ static void on_limit(void *arg)
 	} else if (g->state == ENGINE_DRAINING || g->state == ENGINE_LEAVING) {
 		LOG(WARN, "drained in part: the time is up",
 		    LOG_NUM("actors_left", actor_table_count(engine_actors(g))));
+		engine_kv_drop(g->kv); /* an operator's call holds up the end of the control socket */
 		drained(g);
 	}
 }

@@ -1,10 +1,12 @@
 """Engine mode: what rivet-runnerctl shows of a runner's actors, and does to them."""
 
+import signal
 import struct
 import time
 
 import pytest
 
+from lib.check import Background
 from lib.ctl import Ctl
 from lib.rt import Runtime
 from lib.wait import holds_for, wait_for
@@ -107,6 +109,19 @@ def test_values_without_a_link(runner, fake_engine):
     # Ends with the actor, a moment before the engine could run it elsewhere.
     assert "cannot be reached" in Ctl(daemon).refused("kv", actor.id, "put", "a", "b")
     fake_engine.listen()
+
+
+def test_a_value_that_does_not_come_does_not_hold_up_the_end(runner, fake_engine):
+    """The engine is there and says nothing; the time to drain is all there is."""
+    daemon = runner(fake_engine, sleep_after="never", options={"args": ["--drain-timeout", "2s"]})
+    link = fake_engine.wait_runner()
+    actor = fake_engine.start_actor(link)
+    fake_engine.auto_kv = False
+    call = Background(Ctl(daemon).refused, "kv", actor.id, "get", "a")
+    link.wait("ToServerKvRequest", where=lambda value: value["data"][1].get("keys") == [b"a"])
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait_exit(15) == 0
+    assert "did not answer" in call.result()
 
 
 def test_what_only_the_engine_can_do(runner, fake_engine, tmp_path):
