@@ -418,6 +418,7 @@ void engine_drain(struct engine *g, int64_t timeout_ms, void (*fn)(void *arg), v
 
 void engine_drain_now(struct engine *g)
 {
+	engine_kv_drop(g->kv); /* who waits for the engine's answers would hold up the end */
 	if (engine_actors(g) != NULL)
 		actor_table_stop_all(engine_actors(g), "drain", 0, true);
 }

@@ -111,16 +111,20 @@ def test_values_without_a_link(runner, fake_engine):
     fake_engine.listen()
 
 
-def test_a_value_that_does_not_come_does_not_hold_up_the_end(runner, fake_engine):
-    """The engine is there and says nothing; the time to drain is all there is."""
-    daemon = runner(fake_engine, sleep_after="never", options={"args": ["--drain-timeout", "2s"]})
+@pytest.mark.parametrize("signals, timeout, code", [(1, "2s", 0), (2, "60s", 1)], ids=["drained", "killed"])
+def test_a_value_that_does_not_come_does_not_hold_up_the_end(runner, fake_engine, signals, timeout, code):
+    """The engine is there and says nothing; the time to drain is all there is, and a second signal ends that, too."""
+    daemon = runner(fake_engine, sleep_after="never", options={"args": ["--drain-timeout", timeout]})
+    daemon.expected_codes.add(code)
     link = fake_engine.wait_runner()
     actor = fake_engine.start_actor(link)
     fake_engine.auto_kv = False
     call = Background(Ctl(daemon).refused, "kv", actor.id, "get", "a")
     link.wait("ToServerKvRequest", where=lambda value: value["data"][1].get("keys") == [b"a"])
-    daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait_exit(15) == 0
+    for _ in range(signals):
+        daemon.send_signal(signal.SIGTERM)
+        link.wait("ToServerStopping")
+    assert daemon.wait_exit(15) == code
     assert "did not answer" in call.result()
 
 
