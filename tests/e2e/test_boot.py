@@ -239,11 +239,13 @@ def test_a_token_comes_as_a_credential(node):
     node.machine.write("/etc/credstore/rivet-token", "s3cret-token\n", 0o600)
     given = node.machine.run("systemd-run", "--wait", "--pipe", "-q", "-p", "LoadCredential=rivet-token", "/bin/sh", "-c",
                              "cat $CREDENTIALS_DIRECTORY/rivet-token", check=False)
-    if given.stdout.strip() != "s3cret-token":
-        pytest.skip("this systemd cannot give credentials below a chroot")
-    refuses_strangers(node)
-    os.unlink(node.machine.root + "/etc/credstore/rivet-token")
-    node.restart()
+    try:
+        if given.stdout.strip() != "s3cret-token":
+            pytest.skip("this systemd cannot give credentials below a chroot")
+        refuses_strangers(node)
+    finally:
+        os.unlink(node.machine.root + "/etc/credstore/rivet-token")
+        node.restart()
 
 
 def test_a_stop_drains_within_its_time(node):
