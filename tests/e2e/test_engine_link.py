@@ -203,8 +203,11 @@ def test_short_loss_stops_nobody(link, fake_engine, trace):
     assert not trace.events("stop")
 
 
-def test_state_calls_without_a_link_fail_named(link, fake_engine, trace):
+def test_state_calls_without_a_link_fail_named(runner, fake_engine, trace):
     """What was sent may have been done; what was not has not. Both are told before the actor is told to stop."""
+    # It has the time to write down what both of its calls came to.
+    runner(fake_engine, sleep_after="never", environment={"PROBE_STOP": "never"})
+    link = fake_engine.wait_runner()
     actor = fake_engine.start_actor(link)
     fake_engine.auto_kv = False
     for key in "ab":
