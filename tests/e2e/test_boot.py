@@ -57,7 +57,7 @@ class Node:
         types = {"counter": {"command": python, "sleep_after": "never"},
                  "whoami": {"command": ["/bin/sh", "-c", "id -un; ls -A /tmp | wc -l; exec /usr/bin/python3 /srv/counter.py"]},
                  "node": {"command": ["/usr/bin/node", "/srv/hello.js"], "serve": "bind"},
-                 "java": {"command": ["/usr/bin/java", "/srv/Hello.java"], "serve": "tcp", "start_timeout": "60s"}}
+                 "java": {"command": ["/usr/bin/java", "-cp", "/srv", "Hello"], "serve": "tcp", "start_timeout": "60s"}}
         types.update(extra or {})
         for settings in types.values():
             settings["stop_grace"] = "5s"
@@ -93,12 +93,14 @@ def node(tmp_path_factory):
     build = os.path.dirname(os.environ["RIVET_RUNNERD"])
     made = subprocess.run(["make", "-s", "-C", ROOT, "deb", f"BUILD={build}"], capture_output=True, text=True, check=True)
     package = os.path.join(ROOT, made.stdout.split()[-1])
-    machine = Machine(os.path.join(build, "boot"))
+    machine = Machine(tmp_path_factory.mktemp("machine"))
     try:
         node = Node(machine, package)
         shutil.copy(os.path.join(ROOT, "docs/examples/counter/counter.py"), machine.root + "/srv/counter.py")
         machine.write("/srv/hello.js", NODE)
         machine.write("/srv/Hello.java", JAVA)
+        machine.run("java", "-cp", "/usr/share/java/ecj.jar", "org.eclipse.jdt.internal.compiler.batch.Main", "-9",
+                    "-d", "/srv", "/srv/Hello.java")
         install(machine, package)
         node.configure()
         node.restart()
@@ -237,11 +239,7 @@ def test_a_token_comes_from_the_environment_file(node):
 
 def test_a_token_comes_as_a_credential(node):
     node.machine.write("/etc/credstore/rivet-token", "s3cret-token\n", 0o600)
-    given = node.machine.run("systemd-run", "--wait", "--pipe", "-q", "-p", "LoadCredential=rivet-token", "/bin/sh", "-c",
-                             "cat $CREDENTIALS_DIRECTORY/rivet-token", check=False)
     try:
-        if given.stdout.strip() != "s3cret-token":
-            pytest.skip("this systemd cannot give credentials below a chroot")
         refuses_strangers(node)
     finally:
         os.unlink(node.machine.root + "/etc/credstore/rivet-token")
