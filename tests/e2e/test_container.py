@@ -1,4 +1,4 @@
-"""The documented Containerfile: the steps of its last stage in a fresh root, then its entrypoint as the first process."""
+"""The documented Containerfile: the steps of both its stages in fresh roots, then its entrypoint as the first process."""
 
 import json
 import os
@@ -16,71 +16,92 @@ from lib.daemon import ROOT
 from lib.ports import free_port
 from lib.wait import SCALE, wait_for
 
-# The first test may have to make the root.
+# The first test may have to make the roots.
 pytestmark = [pytest.mark.root, pytest.mark.deadline(900)]
 FILE = os.path.join(ROOT, "docs/examples/container/Containerfile")
 
 
-def instructions():
-    """(word, rest) of the last stage."""
+def stages():
+    """[(name, image, [(word, rest)])] in the order of the file."""
     with open(FILE, encoding="utf-8") as file:
         text = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", file.read(), flags=re.M))
-    lines = [line.split(None, 1) for line in text.splitlines() if line.strip()]
-    last = max(at for at, (word, _) in enumerate(lines) if word == "FROM")
-    return lines[last + 1:]
+    found = []
+    for word, rest in (line.split(None, 1) for line in text.splitlines() if line.strip()):
+        if word == "FROM":
+            image, _, name = rest.partition(" AS ")
+            found.append((name.strip(), image.strip(), []))
+        else:
+            found[-1][2].append((word, rest))
+    return found
 
 
-class Container:
-    """What a builder makes of the instructions, and one run of it."""
+def not_copied(_directory, names):
+    """What .dockerignore keeps out of the context; it names entries of the top alone."""
+    with open(os.path.join(ROOT, ".dockerignore"), encoding="utf-8") as file:
+        ignored = file.read().split()
+    return [name for name in names if name in ignored] if _directory == ROOT else []
 
-    def __init__(self, place, installed):
-        from lib.boot import make_root
-        self.root = str(place / "root")
-        subprocess.run(["cp", "-a", "--reflink=auto", make_root(os.path.join(os.path.dirname(os.environ["RIVET_RUNNERD"]), "boot")),
-                        self.root], check=True)
-        shutil.copy("/etc/resolv.conf", self.root + "/etc/resolv.conf")
-        self.env, self.user, self.entrypoint, self.command, self.health = {}, "root", [], [], None
-        for word, rest in instructions():
-            getattr(self, "do_" + word.lower())(rest, installed)
-        self.process = None
 
-    def do_run(self, rest, _installed):
-        subprocess.run(["chroot", self.root, "/bin/sh", "-ec", rest], check=True, capture_output=True,
-                       env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})
+class Stage:
+    """What a builder makes of the instructions of one stage, on a base of our own."""
 
-    def do_copy(self, rest, installed):
+    def __init__(self, place, name, image, instructions, earlier):
+        from lib import boot
+        assert image == f"debian:{boot.SUITE}-slim"
+        self.inside = boot.inside
+        self.earlier = earlier
+        self.root = str(place / (name or "last"))
+        self.log = str(place / f"{name or 'last'}.log")
+        self.env, self.user, self.entrypoint, self.command, self.health, self.cwd = {}, "root", [], [], None, "/"
+        boot.copy_base(self.root)
+        for word, rest in instructions:
+            getattr(self, "do_" + word.lower())(rest)
+
+    def do_run(self, rest):
+        self.inside(self.root, rest, self.log, cwd=self.cwd, env=self.env)
+
+    def do_copy(self, rest):
         words = rest.split()
-        source = os.path.join(ROOT, words[0])
-        if words[0].startswith("--from=build"):
-            words = words[1:]
-            source = str(installed) + words[0].removeprefix("/out")
+        source, ignore = os.path.join(ROOT, words[0]), not_copied
+        if words[0].startswith("--from="):
+            source, ignore = self.earlier[words.pop(0).removeprefix("--from=")].root + words[0], None
         to = self.root + words[1]
         os.makedirs(os.path.dirname(to), exist_ok=True)
         if os.path.isdir(source):
-            shutil.copytree(source, to, dirs_exist_ok=True)
+            shutil.copytree(os.path.normpath(source), to, dirs_exist_ok=True, ignore=ignore)
         else:
             shutil.copy(source, to)
 
-    def do_user(self, rest, _installed):
+    def do_workdir(self, rest):
+        self.cwd = rest.strip()
+        os.makedirs(self.root + self.cwd, exist_ok=True)
+
+    def do_user(self, rest):
         self.user = rest.strip()
 
-    def do_env(self, rest, _installed):
+    def do_env(self, rest):
         self.env.update(word.split("=", 1) for word in shlex.split(rest))
 
-    def do_entrypoint(self, rest, _installed):
+    def do_entrypoint(self, rest):
         self.entrypoint = json.loads(rest)
 
-    def do_cmd(self, rest, _installed):
+    def do_cmd(self, rest):
         self.command = json.loads(rest)
 
-    def do_healthcheck(self, rest, _installed):
+    def do_healthcheck(self, rest):
         self.health = rest.removeprefix("CMD ")
 
-    def do_volume(self, rest, _installed):
+    def do_volume(self, rest):
         assert os.path.isdir(self.root + rest.strip())
 
-    def do_expose(self, rest, _installed):
+    def do_expose(self, rest):
         self.ports = rest.split()
+
+
+class Container(Stage):
+    """The last stage, and one run of it."""
+
+    process = None
 
     def start(self, log, **env):
         words = ["unshare", "--mount", "--pid", "--fork", "/bin/sh", "-c",
@@ -96,28 +117,40 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def container(tmp_path_factory):
+def image(tmp_path_factory):
+    """What the builder leaves: the last stage. The others go as soon as it is made."""
     if shutil.which("debootstrap") is None:
         pytest.skip("needs debootstrap")
     place = tmp_path_factory.mktemp("container")
-    build = os.path.dirname(os.environ["RIVET_RUNNERD"])
-    subprocess.run(["make", "-s", "-C", ROOT, "install", f"DESTDIR={place}/out", "PREFIX=/usr", f"BUILD={build}"], check=True,
-                   stdout=subprocess.DEVNULL)
-    made = Container(place, place / "out")
-    api, admin = free_port(), free_port()
-    made.url = f"http://127.0.0.1:{api}"
-    made.health_here = made.health.replace("6421", str(admin))
-    assert made.health_here != made.health
-    made.log = place / "log"
-    with open(made.log, "wb") as log:
-        made.start(log, RIVET_LISTEN=f"0.0.0.0:{api}", RIVET_ADMIN_LISTEN=f"0.0.0.0:{admin}", RIVET_TOKEN="s3cret-token")
+    made = {}
     try:
-        yield made
+        *before, last = stages()
+        for name, base, instructions in before:
+            made[name] = Stage(place, name, base, instructions, made)
+        container = Container(place, *last, made)
+        for stage in made.values():
+            shutil.rmtree(stage.root)
+        container.place = place
+        yield container
     finally:
-        if made.process.poll() is None:
-            os.kill(made.first, signal.SIGKILL)
-        made.process.wait(30 * SCALE)
-        shutil.rmtree(made.root, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def container(image):
+    api, admin = free_port(), free_port()
+    image.url = f"http://127.0.0.1:{api}"
+    image.health_here = image.health.replace("6421", str(admin))
+    assert image.health_here != image.health
+    image.log = image.place / "log"
+    with open(image.log, "wb") as log:
+        image.start(log, RIVET_LISTEN=f"0.0.0.0:{api}", RIVET_ADMIN_LISTEN=f"0.0.0.0:{admin}", RIVET_TOKEN="s3cret-token")
+    try:
+        yield image
+    finally:
+        if image.process.poll() is None:
+            os.kill(image.first, signal.SIGKILL)
+        image.process.wait(30 * SCALE)
 
 
 def count(container):
@@ -126,6 +159,14 @@ def count(container):
                            params={"rvt-namespace": "default", "rvt-method": "getOrCreate", "rvt-runner": "default", "rvt-key": "a"})
     assert answer.status_code == 200, answer.text
     return answer.json()["count"]
+
+
+def test_both_stages_build(image):
+    """The last one has the programs, and neither a compiler nor the sources."""
+    for there in ("usr/bin/rivet-runnerd", "usr/bin/rivet-runnerctl", "app/counter.py"):
+        assert os.path.isfile(os.path.join(image.root, there))
+    for absent in ("usr/bin/gcc", "src/Makefile", "var/lib/apt/lists/lock"):
+        assert not os.path.exists(os.path.join(image.root, absent))
 
 
 def test_healthy_and_serving_without_root(container):
@@ -142,9 +183,15 @@ def test_the_log_is_json_and_has_no_token(container):
 
 
 def test_orphans_are_reaped(container):
-    worker = next(pid for pid in procs.children(container.first) if "counter.py" in " ".join(procs.cmdline(pid)))
-    subprocess.run(["nsenter", "-t", str(worker), "-p", "--", "/bin/sh", "-c", "(sleep 0.2 &)"], check=True)
-    wait_for(lambda: all(map(procs.alive, procs.children(container.first))), what="no zombie")
+    """Whoever loses its parent becomes the daemon's child, a worker's or not."""
+    worker = next(pid for pid in procs.children(container.first) if procs.cmdline(pid)[:1] == ["python3"])
+    orphan = int(subprocess.run(["nsenter", "-t", str(worker), "-p", "--", "/bin/sh", "-c", "sleep 600 >/dev/null & echo $!"],
+                                check=True, stdout=subprocess.PIPE, text=True).stdout)
+    inside = f"NSpid:\t{{}}\t{orphan}\n"
+    adopted = wait_for(lambda: next((pid for pid in procs.children(container.first)
+                                     if inside.format(pid) in open(f"/proc/{pid}/status").read()), None))
+    os.kill(adopted, signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(f"/proc/{adopted}"), what="the end of an orphan")
 
 
 def test_term_drains_and_ends_with_0(container):
