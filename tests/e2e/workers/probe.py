@@ -375,8 +375,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, str(child.pid))
 
     def on_orphan(self):
-        """Starts a grandchild whose parent ends at once, and which ends by itself soon after."""
-        shell = subprocess.run(["/bin/sh", "-c", "sleep 0.5 >/dev/null & echo $!"], capture_output=True, check=True)
+        """Starts a grandchild whose parent ends at once, and which ends by itself soon after, or after ?s= seconds."""
+        after = float(self.query.get("s", "0.5"))
+        shell = subprocess.run(["/bin/sh", "-c", f"sleep {after} >/dev/null 2>&1 & echo $!"], capture_output=True, check=True)
         self.answer(200, shell.stdout.strip())
 
     # ---- runtime API ----
