@@ -199,6 +199,12 @@ void engine_disowned(struct engine *g, const char *actor_id)
 		    LOG_ACTOR(engine_driver_who(g->driver, actor_id)));
 }
 
+static bool on_tunnel_flush(void *arg)
+{
+	struct engine *g = engine_of(arg);
+	return g->link != NULL && engine_link_flush(g->link);
+}
+
 static void on_tunnel_gone(void *arg, uint64_t *ret_sent, uint64_t *ret_read)
 {
 	struct engine *g = engine_of(arg);
@@ -223,6 +229,7 @@ static void on_tunnel_state(void *arg, const struct runner_kv_request *what, eng
 }
 
 static const struct engine_tunnel_ops tunnel_ops = {.send = on_tunnel_send,
+						    .flush = on_tunnel_flush,
 						    .gone = on_tunnel_gone,
 						    .absent = on_absent,
 						    .taken_over = on_taken_over,

@@ -89,6 +89,9 @@ enum engine_link_outcome {
 /* Sends one whole frame (ToServer); copies. 0 or enum engine_link_outcome, with nothing sent. */
 int engine_link_send(struct engine_link *l, enum engine_link_class class, struct slice frame);
 
+/* Whether everything that was sent is the kernel's now, and leaves this machine whatever becomes of this process. */
+bool engine_link_flush(struct engine_link *l);
+
 /* A number that grows with each frame sent, over all connections. After a break it tells, with unsure_from, whether
  * what was sent when it had some value has surely arrived. */
 uint64_t engine_link_sent(const struct engine_link *l);

@@ -101,6 +101,11 @@ int engine_link_send(struct engine_link *l, enum engine_link_class class, struct
 	return ENGINE_LINK_FULL;
 }
 
+bool engine_link_flush(struct engine_link *l)
+{
+	return is_online(l) && ws_client_flush(l->ws);
+}
+
 static void room_if_any(struct engine_link *l)
 {
 	if (!is_online(l))

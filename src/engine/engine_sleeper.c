@@ -3,10 +3,11 @@
  *
  * Happy path: the worker agrees; what another runner would need is written
  * under a reserved key of the actor, then the engine is told. Messages are
- * handed on in the order of their numbers and acknowledged when they are written
- * whole to the worker's socket. The actor sleeps: what was not written is
- * forgotten here, because the engine keeps it and sends it again when the actor
- * runs. A message comes, the upgrade is opened again as it was.
+ * handed on in the order of their numbers, each when its acknowledgement has
+ * left this process and the worker's socket is sure to take it: so no other
+ * worker is given it again, however this process ends. The actor sleeps: what
+ * was not acknowledged is forgotten here, because the engine keeps it and sends
+ * it again when the actor runs. A message comes, the upgrade is opened again as it was.
  *
  * A client that left is told to the worker as an upgrade that is closed at
  * once; what it had sent before is kept here, the engine has forgotten it.
@@ -22,7 +23,8 @@
 
 #include <stdio.h>
 
-#define ACK_MS 100  /* looking whether a slow worker has taken it; the engine waits up to 30 s */
+#define ACK_MS 100  /* for an acknowledgement that is said again; the engine waits up to 30 s */
+#define LOOK_MS 5   /* whether a slow worker, or the link, takes more */
 #define HOLD_MS 200 /* what is said while the engine attaches a client again is lost */
 #define ASK_MS 2000 /* for the answer to that */
 #define TRY_AGAIN_MS 100
@@ -69,6 +71,7 @@ static void sleeper_free(struct engine_sleeper *s)
 	struct exchange *x = TAKE(s->f.x);
 	timer_disarm(&s->ack_timer);
 	timer_disarm(&s->hold);
+	timer_disarm(&s->look);
 	list_remove(&s->node);
 	ws_reader_free(s->from_worker);
 	hibernation_free(s->h);
@@ -98,16 +101,14 @@ static void send_ack(struct engine_sleeper *s)
 {
 	struct runner_tunnel_up m = {.kind = RUNNER_UP_WS_ACK};
 	timer_disarm(&s->ack_timer);
-	s->ack = false;
 	if (s->client_closed || s->any_index)
 		return;
-	m.ack_index = (uint16_t)(s->first + hibernation_written(s->h) - 1);
+	m.ack_index = (uint16_t)(s->first + hibernation_promised(s->h) - 1);
 	(void)engine_flow_send(&s->f, &m);
 }
 
 static void ack_later(struct engine_sleeper *s)
 {
-	s->ack = true;
 	if (!timer_armed(&s->ack_timer))
 		timer_arm(&s->ack_timer, ACK_MS);
 }
@@ -115,14 +116,7 @@ static void ack_later(struct engine_sleeper *s)
 static void on_ack_timer(void *arg)
 {
 	struct engine_sleeper *s = arg;
-	uint64_t before = hibernation_written(s->h);
-	if (s->state == SLEEPER_ATTACHED)
-		hibernation_settle(s->h, s->f.x);
-	recharge(s);
-	if (s->ack || hibernation_written(s->h) != before)
-		send_ack(s);
-	if (s->state == SLEEPER_ATTACHED && hibernation_kept_bytes(s->h) > 0)
-		timer_arm(&s->ack_timer, ACK_MS); /* not all is known to be written */
+	send_ack(s);
 }
 
 /* The client's side is over: nothing is remembered of it. */
@@ -221,14 +215,14 @@ void engine_sleeper_online(struct engine_flow *f)
 
 /* ---- asleep and awake ---- */
 
-/* What no worker was given the engine sends again, unless its client is gone. */
+/* What was not acknowledged the engine sends again, unless its client is gone. */
 static void fall_asleep(struct engine_sleeper *s)
 {
 	s->state = SLEEPER_ASLEEP;
 	if (!s->client_closed) {
 		s->dropped |= hibernation_wants_worker(s->h);
 		hibernation_forget_waiting(s->h);
-		s->expected = (uint16_t)(s->first + hibernation_written(s->h));
+		s->expected = (uint16_t)(s->first + hibernation_promised(s->h));
 	}
 	recharge(s);
 }
@@ -268,17 +262,27 @@ static void wake(struct engine_sleeper *s)
 		fall_asleep(s);
 }
 
-/* Once in a turn of the loop. What is written is acknowledged at once: if this process dies now, it is not sent again.
- */
+static void on_promise(void *arg, uint64_t n)
+{
+	(void)n;
+	send_ack(arg);
+}
+
+static bool is_promised(void *arg)
+{
+	struct engine_sleeper *s = arg;
+	const struct engine_tunnel *t = s->f.t;
+	return s->client_closed || (engine_flow_sent(&s->f) && t->o.ops->flush(t->o.arg));
+}
+
+/* Once in a turn of the loop. */
 static void push(struct engine_sleeper *s)
 {
-	uint64_t before = hibernation_written(s->h);
-	hibernation_push(s->h, s->f.x);
+	const struct hibernation_promise promise = {.say = on_promise, .said = is_promised, .arg = s};
+	hibernation_push_promised(s->h, s->f.x, &promise);
 	recharge(s);
-	if (hibernation_written(s->h) != before)
-		send_ack(s);
-	if (hibernation_kept_bytes(s->h) > 0)
-		ack_later(s);
+	if (hibernation_kept_bytes(s->h) > 0 && !exchange_stopped(s->f.x, EXCHANGE_BACK))
+		timer_arm(&s->look, LOOK_MS); /* else go() follows */
 	if (s->client_closed && !hibernation_waiting(s->h))
 		timer_arm(&s->f.timer, LIMIT_WS_CLOSE_MS);
 }
@@ -294,6 +298,13 @@ static void on_work(void *arg)
 		push(s);
 	else if (s->state == SLEEPER_ASLEEP && hibernation_waiting(s->h) && !timer_armed(&s->f.timer))
 		wake(s);
+}
+
+static void on_look(void *arg)
+{
+	struct engine_sleeper *s = arg;
+	if (s->state == SLEEPER_ATTACHED)
+		on_work(s);
 }
 
 static void on_timeout(void *arg)
@@ -324,7 +335,7 @@ void engine_sleeper_running(struct engine_tunnel_actor *a)
 		s->tries = 0;
 		if (s->state != SLEEPER_ASLEEP)
 			continue;
-		if (s->client_closed)
+		if (hibernation_waiting(s->h))
 			later(s);
 		else if (s->dropped)
 			timer_arm(&s->hold, HOLD_MS); /* the engine attaches it by then */
@@ -436,8 +447,6 @@ static void end_attached(struct engine_sleeper *s, const struct exchange *x, enu
 		quit(s);
 		return;
 	}
-	if (hibernation_written(s->h) > 0)
-		send_ack(s); /* before the engine hears of the end */
 	fall_asleep(s);
 }
 
@@ -489,7 +498,7 @@ void engine_sleeper_again(struct engine_flow *f, uint16_t index)
 {
 	struct engine_sleeper *s = engine_sleeper_of(f);
 	s->expected = (uint16_t)(index + 1);
-	s->first = (uint16_t)(s->expected - hibernation_written(s->h));
+	s->first = (uint16_t)(s->expected - hibernation_promised(s->h));
 	if (s->state == SLEEPER_OPENING)
 		return;
 	struct runner_tunnel_up m = {.kind = RUNNER_UP_WS_OPEN, .can_hibernate = s->agreed};
@@ -521,7 +530,7 @@ void engine_sleeper_message(struct engine_flow *f, uint16_t index, bool binary, 
 	if (s->any_index) {
 		s->any_index = false;
 		s->expected = index;
-		s->first = (uint16_t)(index - hibernation_written(s->h));
+		s->first = (uint16_t)(index - hibernation_promised(s->h));
 	}
 	if (index != s->expected) {
 		if (engine_socket_after(index, s->expected))
@@ -580,6 +589,7 @@ static void sleeper_init(struct engine_sleeper *s, const struct exchange *x, con
 	timer_init(&s->f.timer, loop, on_timeout, s);
 	timer_init(&s->ack_timer, loop, on_ack_timer, s);
 	timer_init(&s->hold, loop, on_hold, s);
+	timer_init(&s->look, loop, on_look, s);
 	loop_task_init(&s->f.work, on_work, s);
 	list_init(&s->node);
 	list_push_back(&s->f.actor->sleepers, &s->node);

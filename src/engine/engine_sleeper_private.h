@@ -21,11 +21,10 @@ struct engine_sleeper {
 	bool client_closed; /* the engine has no more to do with it */
 	bool worker_closed;
 	bool quits;            /* freed in the tick */
-	bool ack;              /* owed */
 	bool dropped;          /* a message that the engine has, and may not send again unasked */
 	bool suspect;          /* the engine did not name it at the start of its actor */
 	uint16_t expected;     /* index of the client's next message */
-	uint16_t first;        /* index of the message that was the first to be written */
+	uint16_t first;        /* index of the message that was the first to be promised */
 	uint64_t number;       /* tells it from another of the same pair */
 	uint64_t bytes_in;     /* of its whole life: the engine's own bound counts so */
 	unsigned gaps, tries;  /* in a row */
@@ -33,8 +32,10 @@ struct engine_sleeper {
 	size_t charged;        /* for what h keeps */
 	struct hibernation *h;
 	struct ws_reader *from_worker;
-	struct timer ack_timer, hold; /* hold: nothing is said to the client while the engine attaches it again */
-	struct list node;             /* engine_tunnel_actor.sleepers */
+	struct timer ack_timer;
+	struct timer look; /* ATTACHED: not all is handed over, or known to be written */
+	struct timer hold; /* nothing is said to the client while the engine attaches it again */
+	struct list node;  /* engine_tunnel_actor.sleepers */
 };
 
 /* From the engine's point of view the flow is this. */

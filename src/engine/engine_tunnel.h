@@ -22,6 +22,9 @@ struct engine_tunnel_ops {
 	/* One whole frame (ToServer) of traffic, copied. 0 or enum engine_tunnel_outcome. Calls nothing of the tunnel
 	 * from inside. */
 	int (*send)(void *arg, struct slice frame);
+	/* Whether every frame that was taken is the kernel's by now, so that it arrives although this process is
+	 * killed. */
+	bool (*flush)(void *arg);
 	/* How many frames have gone so far, and how many of these the engine has surely read (as engine_link_sent). */
 	void (*gone)(void *arg, uint64_t *ret_sent, uint64_t *ret_read);
 	/* Traffic came for an actor without an incarnation here: perhaps its start command was lost. May only note and

@@ -338,6 +338,11 @@ size_t http_client_queued(const struct http_client *c)
 	return stream_queued(c->stream);
 }
 
+bool http_client_sure(const struct http_client *c)
+{
+	return stream_sure(c->stream);
+}
+
 void http_client_raw_shutdown(struct http_client *c)
 {
 	stream_shutdown(c->stream);

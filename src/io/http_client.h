@@ -48,6 +48,8 @@ void http_client_pause(struct http_client *c, bool stop);
 bool http_client_raw(struct http_client *c, struct slice s);
 /* Bytes given to it that the kernel has not taken. */
 size_t http_client_queued(const struct http_client *c);
+/* Whether the kernel takes STREAM_SURE_BYTES more of it whole, now. */
+bool http_client_sure(const struct http_client *c);
 /* Half-closes an upgraded connection after what is queued. */
 void http_client_raw_shutdown(struct http_client *c);
 

@@ -18,6 +18,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -335,6 +336,13 @@ void stream_ack(struct stream *s)
 	int on = 1;
 	if (s->state != STREAM_ENDING && s->handle.base.type == UV_TCP)
 		(void)setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on)); /* a peer that left needs none */
+}
+
+bool stream_sure(const struct stream *s)
+{
+	struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+	return s->state == STREAM_OPEN && s->shut == SHUT_NOT && stream_queued(s) == 0 && buf_len(&s->flying) == 0 &&
+	       poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
 }
 
 void stream_shutdown(struct stream *s)

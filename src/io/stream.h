@@ -48,6 +48,11 @@ int stream_writev(struct stream *s, const struct slice *parts, size_t n);
 /* Bytes queued and not yet taken by the kernel. Above LIMIT_STREAM_QUEUE_HIGH the adopter stops its source. */
 size_t stream_queued(const struct stream *s);
 
+/* Whether the kernel takes STREAM_SURE_BYTES whole, now. A Unix socket is writable when three quarters of its buffer
+ * are free, a TCP socket when a third is; either is far more. */
+#define STREAM_SURE_BYTES 4096
+bool stream_sure(const struct stream *s);
+
 /* Tells a TCP peer now what has arrived; the kernel puts that off by 40 ms, for something to send along. */
 void stream_ack(struct stream *s);
 

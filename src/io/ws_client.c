@@ -190,6 +190,16 @@ int ws_client_send(struct ws_client *c, enum ws_opcode op, struct slice payload)
 	return 0;
 }
 
+bool ws_client_flush(struct ws_client *c)
+{
+	if (c->state != WS_CLIENT_OPEN)
+		return false;
+	send_out(c);
+	if (c->above_high)
+		loop_post(c->loop, &c->flush); /* drained() is owed */
+	return ws_client_queued(c) == 0;
+}
+
 /* The last frame we send. */
 static void send_close(struct ws_client *c, unsigned code, struct slice reason)
 {

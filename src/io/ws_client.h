@@ -75,6 +75,10 @@ int ws_client_send(struct ws_client *c, enum ws_opcode op, struct slice payload)
 /* Bytes on their way out that the kernel has not taken. */
 size_t ws_client_queued(const struct ws_client *c);
 
+/* Hands what is queued to the kernel now, not at the end of the turn. Whether it has taken all of it: what it has is
+ * sent also when this process is killed. */
+bool ws_client_flush(struct ws_client *c);
+
 /* Sends what is queued and a close frame (RFC 6455 7.1.2); ended() tells how the peer took it, within
  * LIMIT_WS_CLOSE_MS. Without an open handshake it does nothing: that is what ws_client_abort is for. The code is one
  * that may be sent; the reason is cut to WS_REASON_MAX. */

@@ -247,6 +247,14 @@ size_t exchange_unwritten(const struct exchange *x)
 	return ops->unwritten(x->ends[EXCHANGE_BACK].arg, x);
 }
 
+bool exchange_sure(const struct exchange *x)
+{
+	CHECK(x->magic == EXCHANGE_MAGIC);
+	const struct exchange_ops *ops = x->ends[EXCHANGE_BACK].ops;
+	return x->ends[EXCHANGE_BACK].here && !x->ends[EXCHANGE_BACK].stopped &&
+	       (ops->sure == NULL || ops->sure(x->ends[EXCHANGE_BACK].arg, x));
+}
+
 void exchange_leave(struct exchange *x, enum exchange_side side, enum exchange_why why)
 {
 	enum exchange_side to = other_side(side);

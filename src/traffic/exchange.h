@@ -62,6 +62,8 @@ struct exchange_ops {
 	void (*over)(void *end, struct exchange *x, enum exchange_why why);
 	/* Of a back end, NULL: none ever. How many bytes of data() its peer's socket has not taken. */
 	size_t (*unwritten)(void *end, const struct exchange *x);
+	/* Of a back end, NULL: always. Whether its peer's socket takes EXCHANGE_SURE_BYTES whole, now. */
+	bool (*sure)(void *end, const struct exchange *x);
 };
 
 /* Why nothing was executed: what the client is told. */
@@ -141,6 +143,11 @@ bool exchange_stopped(const struct exchange *x, enum exchange_side side);
 /* How many of the bytes the front pushed were not written to the worker's socket: so far, or ever once the back has
  * left. */
 size_t exchange_unwritten(const struct exchange *x);
+
+/* Whether EXCHANGE_SURE_BYTES, pushed by the front now, are surely written whole to the worker's socket before the push
+ * returns. */
+#define EXCHANGE_SURE_BYTES 4096
+bool exchange_sure(const struct exchange *x);
 
 /* The end goes; the other end's over(why) is called (or, with no back yet, the holder's dropped(), which takes x out of
  * its list). Not from inside an op that the other end's call runs, but for over(). x may be freed on return. */

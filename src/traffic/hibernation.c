@@ -4,9 +4,15 @@
  * end has written them; what the exchange says is unwritten tells which. A
  * worker is left, the rest waits, the next exchange gets it.
  *
+ * Promised: a worker can do nothing with a message before its last byte. So a
+ * long one is handed over without it, the promise is made, and what follows is
+ * so little that the socket takes it whole.
+ *
  * Pings and pongs belong to one connection to a worker: those it never got are
  * forgotten. */
 #include "traffic/hibernation.h"
+
+#define FRAME_HEAD_MAX 14 /* RFC 6455 5.2 */
 
 /* Something for the worker. */
 struct parcel {
@@ -14,6 +20,7 @@ struct parcel {
 	uint64_t end; /* handed: how many bytes had been with its last */
 	size_t n;
 	enum ws_opcode op;
+	bool promised;
 	uint8_t payload[];
 };
 
@@ -29,7 +36,9 @@ struct hibernation {
 	size_t waiting_bytes;
 	size_t n_messages;     /* waiting */
 	uint64_t handed_bytes; /* to the back end at hand */
-	uint64_t written;      /* messages */
+	uint64_t promised;     /* messages */
+	bool begun;            /* of the first that waits all but the last byte was handed over */
+	uint8_t last_byte;
 	size_t kept_bytes;
 };
 
@@ -144,6 +153,7 @@ void hibernation_add(struct hibernation *h, enum ws_opcode op, struct slice payl
 	struct parcel *p = mem_alloc(sizeof(*p) + payload.n);
 	list_init(&p->node);
 	p->end = 0;
+	p->promised = false;
 	p->op = op;
 	p->n = payload.n;
 	if (payload.n > 0)
@@ -179,6 +189,8 @@ void hibernation_forget_waiting(struct hibernation *h)
 {
 	LIST_FOR (&h->waiting, node) {
 		struct parcel *p = CONTAINER_OF(node, struct parcel, node);
+		if (p->promised || (h->begun && node == h->waiting.next))
+			continue;
 		count(h, p, false);
 		parcel_free(h, p);
 	}
@@ -192,14 +204,16 @@ static void settle(struct hibernation *h, size_t unwritten)
 		struct parcel *p = CONTAINER_OF(node, struct parcel, node);
 		if (p->end > written)
 			return;
-		h->written += is_message(p);
 		parcel_free(h, p);
 	}
 }
 
-void hibernation_settle(struct hibernation *h, const struct exchange *x)
+/* Its end is known. */
+static void hand(struct hibernation *h, struct parcel *p)
 {
-	settle(h, exchange_unwritten(x));
+	list_remove(&p->node);
+	count(h, p, false);
+	list_push_back(&h->handed, &p->node);
 }
 
 void hibernation_push(struct hibernation *h, struct exchange *x)
@@ -208,22 +222,89 @@ void hibernation_push(struct hibernation *h, struct exchange *x)
 	buf_init(&frame, (size_t)2 * LIMIT_WS_MESSAGE_BYTES);
 	while (!list_empty(&h->waiting) && exchange_joined(x) && !exchange_stopped(x, EXCHANGE_BACK)) {
 		struct parcel *p = CONTAINER_OF(h->waiting.next, struct parcel, node);
-		list_remove(&p->node);
-		count(h, p, false);
 		buf_reset(&frame);
 		ws_put_frame(&frame, p->op, true, true, slice_of(p->payload, p->n));
 		CHECK(!frame.over);
 		h->handed_bytes += buf_len(&frame);
 		p->end = h->handed_bytes;
-		list_push_back(&h->handed, &p->node);
+		hand(h, p);
 		exchange_data(x, EXCHANGE_FRONT, buf_slice(&frame), false);
 	}
 	buf_done(&frame);
 	settle(h, exchange_unwritten(x));
 }
 
+/* All but the last byte of the first that waits. */
+static void begin(struct hibernation *h, struct exchange *x, struct buf *out)
+{
+	const struct parcel *p = CONTAINER_OF(h->waiting.next, struct parcel, node);
+	buf_reset(out);
+	ws_put_frame(out, p->op, true, true, slice_of(p->payload, p->n));
+	CHECK(!out->over);
+	struct slice all = buf_slice(out), most = slice_head(all, all.n - 1);
+	h->last_byte = all.p[most.n];
+	h->begun = true;
+	h->handed_bytes += most.n;
+	exchange_data(x, EXCHANGE_FRONT, most, false);
+}
+
+/* Puts together what may follow a promise; how many parcels that is. *ret_new: messages that were not promised before.
+ */
+static size_t gather(struct hibernation *h, struct buf *out, size_t *ret_new)
+{
+	size_t n = 0;
+	bool again = CONTAINER_OF(h->waiting.next, struct parcel, node)->promised;
+	buf_reset(out);
+	*ret_new = 0;
+	LIST_FOR (&h->waiting, node) {
+		struct parcel *p = CONTAINER_OF(node, struct parcel, node);
+		bool rest = h->begun && n == 0;
+		if (p->promised != again || (!rest && buf_len(out) + FRAME_HEAD_MAX + p->n > EXCHANGE_SURE_BYTES))
+			break;
+		if (rest)
+			buf_add_byte(out, h->last_byte);
+		else
+			ws_put_frame(out, p->op, true, true, slice_of(p->payload, p->n));
+		*ret_new += is_message(p) && !p->promised;
+		p->promised = true;
+		p->end = h->handed_bytes + buf_len(out);
+		n++;
+	}
+	return n;
+}
+
+void hibernation_push_promised(struct hibernation *h, struct exchange *x, const struct hibernation_promise *promise)
+{
+	struct buf out;
+	size_t n_new;
+	buf_init(&out, (size_t)2 * LIMIT_WS_MESSAGE_BYTES);
+	while (!list_empty(&h->waiting) && exchange_joined(x) && !exchange_stopped(x, EXCHANGE_BACK)) {
+		if (!h->begun && CONTAINER_OF(h->waiting.next, struct parcel, node)->n > EXCHANGE_SURE_BYTES / 2)
+			begin(h, x, &out);
+		if (!exchange_sure(x))
+			break;
+		size_t n = gather(h, &out, &n_new);
+		h->promised += n_new;
+		if (n_new > 0)
+			promise->say(promise->arg, h->promised);
+		if (!promise->said(promise->arg))
+			break;
+		h->begun = false;
+		LIST_FOR (&h->waiting, node) {
+			if (n-- == 0)
+				break;
+			hand(h, CONTAINER_OF(node, struct parcel, node));
+		}
+		h->handed_bytes += buf_len(&out);
+		exchange_data(x, EXCHANGE_FRONT, buf_slice(&out), false);
+	}
+	buf_done(&out);
+	settle(h, exchange_unwritten(x));
+}
+
 void hibernation_left(struct hibernation *h, const struct exchange *x)
 {
+	h->begun = false;
 	settle(h, exchange_unwritten(x));
 	for (struct list *node = h->handed.prev; node != &h->handed; node = h->handed.prev) {
 		struct parcel *p = CONTAINER_OF(node, struct parcel, node);
@@ -238,9 +319,9 @@ void hibernation_left(struct hibernation *h, const struct exchange *x)
 	h->handed_bytes = 0;
 }
 
-uint64_t hibernation_written(const struct hibernation *h)
+uint64_t hibernation_promised(const struct hibernation *h)
 {
-	return h->written;
+	return h->promised;
 }
 
 size_t hibernation_kept_bytes(const struct hibernation *h)

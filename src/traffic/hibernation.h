@@ -29,18 +29,25 @@ void hibernation_add(struct hibernation *h, enum ws_opcode op, struct slice payl
 /* The client's close, behind its messages. */
 void hibernation_add_close(struct hibernation *h, unsigned code, struct slice reason);
 
-/* Forgets messages that no worker has been given: who sent them will send them again. */
+/* Forgets messages that no worker has been given, nor promised: who sent them will send them again. */
 void hibernation_forget_waiting(struct hibernation *h);
 
 /* Hands over what the joined exchange's back end takes. Not from inside its ops. */
 void hibernation_push(struct hibernation *h, struct exchange *x);
-/* Looks how much of it is written by now. */
-void hibernation_settle(struct hibernation *h, const struct exchange *x);
+/* The same for a front whose messages come from somebody who keeps them until told: a message that is handed over has
+ * been promised before, and no word of that is lost with this process. So it is given to no second worker, however this
+ * process ends. What was promised is handed over unless the worker is left in that instant. */
+struct hibernation_promise {
+	void (*say)(void *arg, uint64_t n); /* the first n messages, of all there ever were, need not be kept */
+	bool (*said)(void *arg);            /* whether that has left this process */
+	void *arg;
+};
+void hibernation_push_promised(struct hibernation *h, struct exchange *x, const struct hibernation_promise *promise);
 /* The back end has left: what was not written waits again. */
 void hibernation_left(struct hibernation *h, const struct exchange *x);
 
-/* Messages written whole, ever. */
-uint64_t hibernation_written(const struct hibernation *h);
+/* Messages promised, ever. */
+uint64_t hibernation_promised(const struct hibernation *h);
 /* Memory kept for what waits or is not known to be written; 0: nothing is. */
 size_t hibernation_kept_bytes(const struct hibernation *h);
 /* Bytes, and entries, that no back end has been given. */

@@ -132,8 +132,17 @@ static size_t on_unwritten(void *end, const struct exchange *x)
 	return queued > own ? queued - own : 0;
 }
 
+static bool on_sure(void *end, const struct exchange *x)
+{
+	const struct worker_conn *c = CAST(struct worker_conn, end, WORKER_CONN_MAGIC);
+	(void)x;
+	return http_client_sure(c->client);
+}
+
+_Static_assert(EXCHANGE_SURE_BYTES <= STREAM_SURE_BYTES, "a promise of the stream's");
+
 static const struct exchange_ops back_ops = {
-    .data = on_data, .go = on_go, .over = on_front_over, .unwritten = on_unwritten};
+    .data = on_data, .go = on_go, .over = on_front_over, .unwritten = on_unwritten, .sure = on_sure};
 
 /* ---- beginning ---- */
 

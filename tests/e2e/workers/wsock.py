@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import signal
 import struct
 import time
 
@@ -132,6 +133,11 @@ class Session:
     def do_badframe(self, _rest):
         self.wfile.write(b"\xff\xff\xff\xff")
         self.wfile.flush()
+
+    def do_killdaemon(self, rest):
+        """Ends the daemon as soon as this message, of whatever length, is read."""
+        self.note("ws-killdaemon", length=len(rest))
+        os.kill(os.getppid(), signal.SIGKILL)
 
     def do_die(self, rest):
         os._exit(int(rest or 3))

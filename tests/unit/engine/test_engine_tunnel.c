@@ -144,7 +144,16 @@ static struct log_actor on_who(void *arg, const char *actor_id)
 	return (struct log_actor){.id = actor_id, .name = "counter", .key = "k", .generation = 4};
 }
 
+static bool stuck; /* what the link took does not get out */
+
+static bool on_flush(void *arg)
+{
+	(void)arg;
+	return !stuck;
+}
+
 static const struct engine_tunnel_ops ops = {.send = on_send,
+					     .flush = on_flush,
 					     .gone = on_gone,
 					     .absent = on_absent,
 					     .taken_over = on_taken_over,
@@ -960,7 +969,7 @@ static void stop_actor(size_t i, const char *reason)
 	turn();
 }
 
-static void test_what_is_written_is_acknowledged(void **state)
+static void test_what_is_handed_over_is_acknowledged(void **state)
 {
 	(void)state;
 	open_sleeper();
@@ -974,6 +983,31 @@ static void test_what_is_written_is_acknowledged(void **state)
 	loop_skew(loop, 1000);
 	turn();
 	assert_int_equal(sent[2].ack_index, 2);
+}
+
+static void test_nothing_is_handed_over_before_its_acknowledgement_has_left(void **state)
+{
+	size_t at = 0;
+	enum ws_opcode op;
+	(void)state;
+	open_sleeper();
+	stuck = true;
+	message(1, "a");
+	turn();
+	assert_int_equal(sent[n_sent - 1].kind, RUNNER_UP_WS_ACK);
+	assert_int_equal(buf_len(&backs[0].got), 0);
+	link_says = ENGINE_TUNNEL_OFFLINE;
+	message(2, "b");
+	stuck = false;
+	loop_skew(loop, 1000);
+	turn();
+	assert_true(slice_is(frame_at(0, &at, &op), "a"));
+	assert_int_equal(buf_len(&backs[0].got), at); /* b is not acknowledged */
+	link_says = 0;
+	engine_tunnel_online(tunnel, n_gone);
+	loop_skew(loop, 1000);
+	turn();
+	assert_true(slice_is(frame_at(0, &at, &op), "b"));
 }
 
 static void test_a_sleeper_is_opened_again_by_a_message(void **state)
@@ -1240,7 +1274,8 @@ int main(void)
 	    TEST(test_a_slow_link_stops_the_worker),
 	    TEST(test_a_slow_worker_is_closed),
 	    TEST(test_frames_of_no_sort),
-	    TEST(test_what_is_written_is_acknowledged),
+	    TEST(test_what_is_handed_over_is_acknowledged),
+	    TEST(test_nothing_is_handed_over_before_its_acknowledgement_has_left),
 	    TEST(test_a_sleeper_is_opened_again_by_a_message),
 	    TEST(test_a_sleeper_is_refused_by_the_next_worker),
 	    TEST(test_a_sleeper_ends_with_its_actor),

@@ -14,6 +14,7 @@ struct worker {
 	struct buf socket; /* bytes given, in order */
 	size_t taken;      /* of these, by the kernel */
 	size_t room;       /* then it says stop */
+	bool unsure;       /* whether it takes more is not known */
 	struct buf got;    /* messages it read whole: "t:one " */
 };
 
@@ -57,8 +58,15 @@ static size_t on_unwritten(void *end, const struct exchange *x)
 	return buf_len(&worker.socket) - worker.taken;
 }
 
+static bool on_sure(void *end, const struct exchange *x)
+{
+	(void)end;
+	(void)x;
+	return !worker.unsure;
+}
+
 static const struct exchange_ops back_ops = {
-    .data = on_back_data, .go = on_nothing, .over = on_front_over, .unwritten = on_unwritten};
+    .data = on_back_data, .go = on_nothing, .over = on_front_over, .unwritten = on_unwritten, .sure = on_sure};
 
 static void on_message(void *arg, bool binary, struct slice payload)
 {
@@ -116,6 +124,7 @@ static void open_worker(struct hibernation *h, size_t room)
 	buf_init(&worker.got, 1 << 16);
 	worker.taken = 0;
 	worker.room = room;
+	worker.unsure = false;
 	assert_int_equal(hibernation_exchange(h, &front_ops, h, 7, &worker.x), 0);
 	exchange_join(worker.x, &back_ops, &worker);
 }
@@ -240,6 +249,106 @@ static void test_a_worker_that_is_full_gets_no_more(void **state)
 	hibernation_free(h);
 }
 
+/* Of promises, and what the worker had been given as each was made. */
+static struct {
+	uint64_t n;
+	size_t given;
+	bool stuck;
+} promised;
+
+static void on_say(void *arg, uint64_t n)
+{
+	(void)arg;
+	promised.n = n;
+	promised.given = buf_len(&worker.socket);
+}
+
+static bool on_said(void *arg)
+{
+	(void)arg;
+	return !promised.stuck;
+}
+
+static const struct hibernation_promise promise = {.say = on_say, .said = on_said};
+
+static void test_a_promise_comes_before_the_message(void **state)
+{
+	(void)state;
+	struct hibernation *h = first();
+	add(h, "one");
+	add(h, "two");
+	hibernation_add(h, WS_PING, SLICE_LIT("p"));
+	open_worker(h, 1 << 20);
+	promised.stuck = true;
+	hibernation_push_promised(h, worker.x, &promise);
+	assert_int_equal(promised.n, 2);
+	assert_int_equal(buf_len(&worker.socket), 0);
+	promised.n = 0;
+	promised.stuck = false;
+	add(h, "three");
+	hibernation_push_promised(h, worker.x, &promise);
+	assert_int_equal(promised.n, 3);
+	assert_int_equal(hibernation_promised(h), 3);
+	assert_false(hibernation_waiting(h));
+	assert_string_equal(leave_worker(buf_len(&worker.socket)), "t:one t:two ping:p t:three ");
+	close_worker();
+	hibernation_free(h);
+}
+
+/* A long message goes but for its last byte, which waits until the socket is sure to take it. */
+static void test_a_long_message_is_promised_when_it_is_all_but_written(void **state)
+{
+	(void)state;
+	struct hibernation *h = first();
+	char text[3001];
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	add(h, text);
+	add(h, "next");
+	open_worker(h, 1 << 20);
+	promised.n = 0;
+	worker.unsure = true;
+	hibernation_push_promised(h, worker.x, &promise);
+	hibernation_push_promised(h, worker.x, &promise);
+	size_t most = buf_len(&worker.socket);
+	assert_in_range(most, 3000, 3010);
+	assert_int_equal(promised.n, 0);
+	(void)leave_worker(most);
+	assert_int_equal(buf_len(&worker.got), 0);
+	close_worker();
+	open_worker(h, 1 << 20);
+	hibernation_push_promised(h, worker.x, &promise);
+	assert_int_equal(promised.n, 2);
+	assert_int_equal(promised.given, most);
+	(void)leave_worker(buf_len(&worker.socket));
+	assert_int_equal(buf_len(&worker.got), 2 + 3000 + 1 + 7);
+	close_worker();
+	hibernation_free(h);
+}
+
+static void test_what_is_promised_is_not_forgotten(void **state)
+{
+	(void)state;
+	struct hibernation *h = first();
+	add(h, "one");
+	open_worker(h, 1 << 20);
+	promised.stuck = true;
+	hibernation_push_promised(h, worker.x, &promise);
+	promised.stuck = false;
+	add(h, "two");
+	(void)leave_worker(0);
+	close_worker();
+	hibernation_forget_waiting(h);
+	assert_int_equal(hibernation_waiting_bytes(h), 3);
+	promised.n = 0;
+	open_worker(h, 1 << 20);
+	hibernation_push_promised(h, worker.x, &promise);
+	assert_int_equal(promised.n, 0); /* it has been */
+	assert_string_equal(leave_worker(buf_len(&worker.socket)), "t:one ");
+	close_worker();
+	hibernation_free(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +357,9 @@ int main(void)
 	    cmocka_unit_test(test_a_close_alone_wakes_nobody),
 	    cmocka_unit_test(test_each_is_delivered_once_wherever_the_worker_is_left),
 	    cmocka_unit_test(test_a_worker_that_is_full_gets_no_more),
+	    cmocka_unit_test(test_a_promise_comes_before_the_message),
+	    cmocka_unit_test(test_a_long_message_is_promised_when_it_is_all_but_written),
+	    cmocka_unit_test(test_what_is_promised_is_not_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
