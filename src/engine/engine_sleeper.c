@@ -24,7 +24,7 @@
 #include <stdio.h>
 
 #define ACK_MS 100  /* for an acknowledgement that is said again; the engine waits up to 30 s */
-#define LOOK_MS 5   /* whether a slow worker, or the link, takes more */
+#define LOOK_MS 5   /* whether a slow worker, or the link, takes more; doubled while they do not, up to ACK_MS */
 #define HOLD_MS 200 /* what is said while the engine attaches a client again is lost */
 #define ASK_MS 2000 /* for the answer to that */
 #define TRY_AGAIN_MS 100
@@ -188,9 +188,9 @@ static void on_hold(void *arg)
 void engine_sleeper_flushed(struct engine_flow *f)
 {
 	struct engine_sleeper *s = engine_sleeper_of(f);
-	if (s->quits)
+	if (s->quits || s->state == SLEEPER_ATTACHED)
 		later(s);
-	else if (f->x != NULL && s->state == SLEEPER_ATTACHED && !timer_armed(&s->hold))
+	if (!s->quits && f->x != NULL && s->state == SLEEPER_ATTACHED && !timer_armed(&s->hold))
 		exchange_go(f->x, EXCHANGE_FRONT);
 }
 
@@ -275,14 +275,22 @@ static bool is_promised(void *arg)
 	return s->client_closed || (engine_flow_sent(&s->f) && t->o.ops->flush(t->o.arg));
 }
 
+/* Unless somebody tells: the worker by go(), the link by flushed(). */
+static void look_later(struct engine_sleeper *s, bool progress)
+{
+	s->look_ms = progress || s->look_ms == 0 ? LOOK_MS : s->look_ms * 2 < ACK_MS ? s->look_ms * 2 : ACK_MS;
+	if (hibernation_kept_bytes(s->h) > 0 && !exchange_stopped(s->f.x, EXCHANGE_BACK) && engine_flow_sent(&s->f))
+		timer_arm(&s->look, s->look_ms);
+}
+
 /* Once in a turn of the loop. */
 static void push(struct engine_sleeper *s)
 {
 	const struct hibernation_promise promise = {.say = on_promise, .said = is_promised, .arg = s};
+	size_t before = hibernation_kept_bytes(s->h);
 	hibernation_push_promised(s->h, s->f.x, &promise);
 	recharge(s);
-	if (hibernation_kept_bytes(s->h) > 0 && !exchange_stopped(s->f.x, EXCHANGE_BACK))
-		timer_arm(&s->look, LOOK_MS); /* else go() follows */
+	look_later(s, hibernation_kept_bytes(s->h) < before);
 	if (s->client_closed && !hibernation_waiting(s->h))
 		timer_arm(&s->f.timer, LIMIT_WS_CLOSE_MS);
 }

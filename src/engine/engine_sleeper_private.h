@@ -33,6 +33,7 @@ struct engine_sleeper {
 	struct hibernation *h;
 	struct ws_reader *from_worker;
 	struct timer ack_timer;
+	int64_t look_ms;
 	struct timer look; /* ATTACHED: not all is handed over, or known to be written */
 	struct timer hold; /* nothing is said to the client while the engine attaches it again */
 	struct list node;  /* engine_tunnel_actor.sleepers */
