@@ -1,4 +1,4 @@
-/* Start order: log, guardian (before threads and memory), loop, signals, the
+/* Start order: control groups, log, guardian (before threads and memory), loop, signals, the
  * mode's state and actors, admin listener, the mode's traffic. Ready is when
  * the mode serves, or has tried for READY_MS. Every failure on the way takes
  * down what was opened, in reverse, and leaves a sentence in e.
@@ -17,6 +17,7 @@
 #include "app/mode.h"
 #include "app/notify.h"
 #include "app/reload.h"
+#include "supervise/cgroup.h"
 #include "supervise/guardian.h"
 #include "supervise/proc.h"
 
@@ -434,6 +435,7 @@ static void close_loop(struct app *a)
 	buf_done(&alive);
 	if (a->guardian != NULL)
 		guardian_stop(a->guardian);
+	cgroup_close();
 	reload_free(a->reload);
 	actor_types_free(a->types);
 	log_keep(0);
@@ -444,6 +446,18 @@ static void log_warnings(const struct config *c)
 {
 	for (char *const *warning = c->warnings; warning != NULL && *warning != NULL; warning++)
 		LOG(WARN, "a setting has no effect", LOG_STR("why", *warning));
+}
+
+static void log_groups(int opened, unsigned n_stuck, const struct err *why)
+{
+	if (opened < 0)
+		LOG(INFO,
+		    "workers get no control groups of their own; what leaves its worker's session outlives the worker "
+		    "until the service ends",
+		    LOG_STR("reason", why->text));
+	if (n_stuck > 0)
+		LOG(WARN, "processes that a former daemon left in its control groups do not die",
+		    LOG_NUM("control_groups", n_stuck));
 }
 
 static int open_log(struct app *a, struct err *e)
@@ -459,7 +473,9 @@ int app_run(struct config *c, int argc, char *const *argv, int ready_fd, struct 
 {
 	struct app a = {
 	    .magic = APP_MAGIC, .c = c, .argc = argc, .argv = argv, .log = {.fd = -1}, .ready_fd = ready_fd};
-	int limits = config_limits_need(c, c->types, e);
+	struct err no_groups = {0};
+	unsigned n_stuck = 0;
+	int groups = cgroup_open(&n_stuck, &no_groups), limits = config_limits_need(c, c->types, e);
 	a.types = actor_types_new(TAKE(c->types));
 	(void)mallopt(M_ARENA_MAX, 2); /* memory freed on one thread serves the other */
 	notify_begin();
@@ -470,8 +486,10 @@ int app_run(struct config *c, int argc, char *const *argv, int ready_fd, struct 
 	log_keep(LIMIT_LOG_KEPT_BYTES);
 	raise_descriptor_limit();
 	int r = open_log(&a, e);
-	if (r == 0)
+	if (r == 0) {
 		log_warnings(c);
+		log_groups(groups, n_stuck, &no_groups);
+	}
 	if (r == 0)
 		r = limits;
 	if (r == 0)

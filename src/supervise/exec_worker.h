@@ -45,7 +45,7 @@ struct exec_worker {
 	bool var_tmp;          /* /var/tmp is a directory of its own */
 	char *own_dir;         /* writable, with mounts; NULL: none */
 	int ruleset_fd;        /* the sandbox's paths by Landlock; -1: none */
-	int cgroup_fd;         /* cgroup.procs of its control group; -1: none */
+	int cgroup_fd;         /* join_fd of its control group; -1: none */
 	char oom_score_adj[8]; /* digits; "": as it is */
 	/* out */
 	enum exec_step step; /* EXEC_STEP_NONE: the program runs */

@@ -7,7 +7,8 @@
  * group's leader is reaped, so its set never holds a number that could belong
  * to someone else. When the pipe ends, all writers are gone: the daemon, and
  * any child that had not come to execve and might have told one more group.
- * Then it kills every group in its set and ends. Between the daemon's death
+ * Then it kills every group in its set, and what is in the control groups of
+ * workers, and ends. Between the daemon's death
  * and that kill there are microseconds in which a group that died by itself
  * could be reaped and its number be used again; a pid wraps far later.
  *
@@ -17,6 +18,7 @@
 #include "supervise/guardian.h"
 
 #include "io/timer.h"
+#include "supervise/cgroup.h"
 #include "supervise/reaper.h"
 
 #include <errno.h>
@@ -111,6 +113,7 @@ static void kill_all(const struct groups *s)
 {
 	for (size_t i = 0; i < s->n; i++)
 		kill(-s->at[i], SIGKILL);
+	cgroup_kill_all(); /* what left its process group */
 }
 
 _Noreturn static void guard(int fd, const struct groups *notes)

@@ -1,6 +1,6 @@
 /* A tiny process that outlives the daemon by a moment: it knows every
  * worker's process group and kills them all when the pipe from the daemon
- * ends, however the daemon ended. */
+ * ends, however the daemon ended; and what is in workers' control groups. */
 #pragma once
 
 #include "base/err.h"

@@ -4,8 +4,8 @@
  * Spawn: find the program, make the pipes, run the child up to its program
  * (exec_worker.c), watch. The pidfd becomes readable when the process has
  * exited: while it is a zombie its number, which is also its group's, belongs
- * to nobody else, so now the group is killed, the guardian told and the zombie
- * reaped, in this order. Then the pipes are read to their end. A process that
+ * to nobody else, so now the group is killed, with it what is in the control
+ * group, the guardian told and the zombie reaped, in this order. Then the pipes are read to their end. A process that
  * left the group can hold them open: 200 ms, and they are given up. Everything
  * closed: exited(), and the memory goes.
  *
@@ -14,7 +14,7 @@
  * event comes of either. */
 #include "supervise/proc.h"
 
-#include "supervise/cgroup.h"
+#include "base/log.h"
 #include "supervise/exec_worker.h"
 #include "supervise/output.h"
 #include "supervise/program_path.h"
@@ -378,6 +378,25 @@ static int prepare_sandbox(const struct proc_spec *spec, struct exec_worker *w, 
 	return 0;
 }
 
+/* Without limits a worker is better without a group than not at all. */
+static int prepare_group(const struct sandbox *b, struct cgroup_group *group, struct err *e)
+{
+	static bool told;
+	struct err why = {0};
+	if (b != NULL && (b->memory_max > 0 || b->cpu_milli > 0))
+		return cgroup_group_make(group, b->memory_max, b->cpu_milli, e);
+	if (!cgroup_is_open())
+		return 0;
+	int r = cgroup_group_make(group, 0, 0, &why);
+	if (r < 0 && !told)
+		LOG(WARN,
+		    "a worker runs without a control group of its own; what leaves its session will outlive it until "
+		    "the service ends",
+		    LOG_STR("reason", why.text));
+	told = r < 0;
+	return 0;
+}
+
 /* The process up to its program. */
 static int run(const struct proc_spec *spec, struct guardian *g, const char *path, const struct pipes *pipes,
 	       struct cgroup_group *group, struct reaper_child *child, int *ret_pidfd, struct err *e)
@@ -398,20 +417,17 @@ static int run(const struct proc_spec *spec, struct guardian *g, const char *pat
 	    .ruleset_fd = -1,
 	    .cgroup_fd = -1,
 	};
-	const struct sandbox *b = spec->sandbox;
-	bool limited = b != NULL && (b->memory_max > 0 || b->cpu_milli > 0);
-	int r = limited ? cgroup_group_make(group, b->memory_max, b->cpu_milli, e) : 0;
+	int r = prepare_group(spec->sandbox, group, e);
 	if (r == 0)
 		r = prepare_sandbox(spec, &w, &own_dir, e);
 	if (r < 0)
 		return r;
-	if (limited)
-		w.cgroup_fd = group->procs_fd;
+	if (group->path != NULL)
+		w.cgroup_fd = group->join_fd;
 	if (w.mounts)
 		w.here = getcwd(here, sizeof(here));
 	pid_t pid = exec_worker(&w, ret_pidfd);
-	if (limited)
-		cgroup_group_started(group);
+	cgroup_group_started(group);
 	if (w.ruleset_fd >= 0)
 		close(w.ruleset_fd);
 	if (pid < 0)
@@ -487,13 +503,16 @@ struct slice proc_stderr_tail(const struct proc *p)
 
 void proc_exit_text(const struct proc_exit *how, char ret[80])
 {
+	static const char *const oom[] = {
+	    [CGROUP_OOM_NONE] = "",
+	    [CGROUP_OOM_LIMIT] = ", out of memory: limits.memory",
+	    [CGROUP_OOM_OUTSIDE] = ", out of memory: the service's or the machine's",
+	};
 	if (how->signal == 0) {
-		snprintf(ret, 80, "exit code %d%s", how->code, how->oom ? ", out of memory (limits.memory)" : "");
+		snprintf(ret, 80, "exit code %d%s", how->code, oom[how->oom]);
 		return;
 	}
 	const char *name = sigdescr_np(how->signal);
 	snprintf(ret, 80, "signal %d (%s%s)", how->signal, name == NULL ? "real-time signal" : name,
-		 how->oom    ? ", out of memory: limits.memory"
-		 : how->core ? ", core dumped"
-			     : "");
+		 how->core && how->oom == CGROUP_OOM_NONE ? ", core dumped" : oom[how->oom]);
 }

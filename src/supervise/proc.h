@@ -3,12 +3,15 @@
  *
  * The child is made with clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) and does
  * nothing but raw system calls before execve, see exec_worker.c. Its process
- * group is told to the guardian before the program runs. To be called from the
- * loop's thread only: the kernel kills the child when that thread ends. */
+ * group is told to the guardian before the program runs. Where there are
+ * control groups it gets one, and what called setsid ends with it too. To be
+ * called from the loop's thread only: the kernel kills the child when that
+ * thread ends. */
 #pragma once
 
 #include "base/err.h"
 #include "io/timer.h"
+#include "supervise/cgroup.h"
 #include "supervise/guardian.h"
 #include "supervise/sandbox.h"
 
@@ -42,7 +45,7 @@ struct proc_exit {
 	int code;   /* exit code, or -1 */
 	int signal; /* signal number, or 0 */
 	bool core;
-	bool oom; /* the kernel killed it, or a process of it, for limits.memory */
+	enum cgroup_oom oom; /* the kernel killed it, or a process of it, for memory */
 };
 
 struct proc_events {

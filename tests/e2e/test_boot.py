@@ -56,6 +56,8 @@ class Node:
         python = ["/usr/bin/python3", "/srv/counter.py"]
         types = {"counter": {"command": python, "sleep_after": "never"},
                  "whoami": {"command": ["/bin/sh", "-c", "id -un; ls -A /tmp | wc -l; exec /usr/bin/python3 /srv/counter.py"]},
+                 "stray": {"command": ["/bin/sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; echo stray $$; while :; do sleep 1; done' &"
+                                       " exec /usr/bin/python3 /srv/counter.py"], "sleep_after": "never"},
                  "node": {"command": ["/usr/bin/node", "/srv/hello.js"], "serve": "bind"},
                  "java": {"command": ["/usr/bin/java", "-cp", "/srv", "Hello"], "serve": "tcp", "start_timeout": "60s"}}
         types.update(extra or {})
@@ -161,6 +163,40 @@ def test_just_in_time_compilers_work_in_the_sandbox(node, name):
     assert answer.text.startswith(f"{name} jit")
 
 
+def start_stray(node, key):
+    """The pid, inside, of a worker's grandchild with a session of its own; the actor is awake."""
+    assert node.gateway("stray", key).status_code == 200
+    said = wait_for(lambda: [line for line in node.machine.journal("-o", "cat", "RIVET_ACTOR_NAME=stray", f"RIVET_ACTOR_KEY={key}")
+                             .splitlines() if line.startswith("stray ")], what="the grandchild")
+    return said[-1].split()[1]
+
+
+def lives(node, pid):
+    shown = node.machine.run("cat", f"/proc/{pid}/stat", check=False)
+    return shown.returncode == 0 and shown.stdout.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_what_left_its_session_ends_with_its_worker(node):
+    group = "/sys/fs/cgroup" + node.machine.show(UNIT, "ControlGroup")
+    assert "control groups of their own" not in node.machine.journal("-u", UNIT, "-o", "cat")
+    one = start_stray(node, "one")
+    shown = node.machine.run("cat", f"/proc/{one}/cgroup").stdout
+    assert "/rivet-runnerd." in shown and "/worker-" in shown
+    actor, = [actor for actor in json.loads(node.machine.run("rivet-runnerctl", "--json", "actors").stdout)["actors"]
+              if actor["key"] == "one"]
+    node.machine.run("rivet-runnerctl", "sleep", actor["id"])
+    wait_for(lambda: not lives(node, one), what="the end with the worker")
+    two = start_stray(node, "two")
+    before = node.pid()
+    node.machine.run("systemctl", "kill", "--kill-whom=main", "-s", "KILL", UNIT)
+    wait_for(lambda: not lives(node, two), what="the end with the daemon")
+    wait_for(lambda: node.machine.show(UNIT, "ActiveState") == "active" and node.pid() not in (0, before))
+    three = start_stray(node, "three")
+    assert len(node.machine.run("sh", "-c", f"ls -d {group}/rivet-runnerd.*").stdout.split()) == 1
+    node.restart()
+    assert not lives(node, three)
+
+
 def test_a_killed_daemon_comes_back_and_refuses_no_connection(node):
     node.count("kept")
     before = node.pid()
@@ -212,11 +248,12 @@ def test_reload_through_the_manager(node):
 def test_privileged_drop_in_gives_users_of_their_own(node):
     shutil.copy(node.machine.root + "/usr/share/doc/rivet-runnerd/examples/privileged.conf", node.machine.root + DROP_IN)
     node.machine.run("systemctl", "daemon-reload")
-    node.configure({"other": {"command": ["/bin/sh", "-c", "id -un; ls -A /tmp | wc -l; exec /usr/bin/python3 /srv/counter.py"],
-                              "user": "nobody", "private_tmp": True}})
+    node.configure({"other": {"command": ["/bin/sh", "-c", "id -un; nice; ls -A /tmp | wc -l; exec /usr/bin/python3 /srv/counter.py"],
+                              "user": "nobody", "private_tmp": True, "nice": -5}})
     node.restart()
     assert node.gateway("other", "a").status_code == 200
     wait_for(lambda: "nobody" in node.machine.journal("-o", "cat", "RIVET_ACTOR_NAME=other"))
+    wait_for(lambda: [line for line in node.machine.journal("-o", "cat", "RIVET_ACTOR_NAME=other").splitlines() if line.startswith("-5 ")])
     node.drop_in("")
     node.machine.run("chown", "-R", "rivet-runnerd:", "/var/lib/rivet-runnerd")
     node.configure()

@@ -3,14 +3,17 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
 import pytest
 
+from lib import procs
 from lib.check import nobody
 from lib.config import refused
 from lib.daemon import BINARY, Daemon, clean_env
+from lib.wait import wait_for
 from lib.worker import WORKERS, command
 from test_start import Look
 
@@ -176,6 +179,108 @@ def test_a_controller_that_is_not_there_is_refused(tmp_path, make_daemon, limit,
     said = daemon.log_tail()
     assert f"actors.a.limits.{limit}: " in said
     assert "control group" in said or "cgroup" in said
+
+
+@pytest.fixture
+def group():
+    """A control group of the kernel's with nobody in it; what is left in it is killed at the end."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        mounts = [line.split()[4] for line in file if " - cgroup2 " in line and line.split()[3] == "/"]
+    if not mounts:
+        pytest.skip("no cgroup v2 is mounted")
+    try:
+        made = tempfile.mkdtemp(prefix="rr-test-", dir=mounts[-1])
+    except OSError as error:
+        pytest.skip(f"control groups cannot be made here: {error}")
+    yield made
+    write(made, "cgroup.kill", "1")
+    wait_for(lambda: "populated 0" in read(made, "cgroup.events"), what="the end of the group")
+    for place, _, _ in os.walk(made, topdown=False):
+        os.rmdir(place)
+
+
+def read(path, name):
+    with open(os.path.join(path, name), encoding="ascii") as file:
+        return file.read()
+
+
+def write(path, name, text):
+    with open(os.path.join(path, name), "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def inside(path):
+    """Words that put the program behind them into a group."""
+    return [SH, "-c", f'echo 0 >{path}/cgroup.procs && exec "$@"', "sh"]
+
+
+def delegate(path):
+    os.setxattr(path, "trusted.delegate", b"1")
+
+
+STRAY = {"command": [SH, "-c", "setsid sh -c 'trap \"\" TERM HUP; echo stray $$ >&2; while :; do sleep 1; done' & exec \"$@\"", "sh",
+                     *command("probe.py")]}
+
+
+def start_stray(daemon, key="k"):
+    """A worker whose grandchild has left its session: both pids."""
+    pid = daemon.create("stray", key).get("/pid")
+    assert pid.status_code == 200, pid.text
+    stray = wait_for(lambda: [int(record["msg"].split()[1]) for record in daemon.log_records()
+                              if record.get("stream") == "stderr" and record["msg"].startswith("stray ")], what="the grandchild")[-1]
+    assert os.getsid(stray) == stray
+    return int(pid.text), stray
+
+
+def test_what_left_the_session_ends_with_its_worker(group, make_daemon):
+    delegate(group)
+    daemon = make_daemon({"actors": {"stray": STRAY}}, wrap=inside(group))
+    worker, stray = start_stray(daemon)
+    own, = [name for name in os.listdir(group) if name.startswith("rivet-runnerd.")]
+    assert read(os.path.join(group, own), "cgroup.type") == "domain threaded\n"
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: not procs.alive(stray), what="the end of the grandchild")
+    assert not [record for record in daemon.log_records() if "control groups of their own" in record["msg"]]
+    start_stray(daemon, "next")
+    wait_for(lambda: len([name for name in os.listdir(os.path.join(group, own)) if name.startswith("worker-")]) == 1)
+
+
+def test_what_left_the_session_ends_with_the_daemon(group, make_daemon):
+    delegate(group)
+    daemon = make_daemon({"actors": {"stray": STRAY}}, wrap=inside(group))
+    worker, stray = start_stray(daemon)
+    daemon.kill()
+    wait_for(lambda: not procs.alive(worker) and not procs.alive(stray), what="the end of all")
+    left = [name for name in os.listdir(group) if name.startswith("rivet-runnerd.")]
+    daemon.restart()
+    now = [name for name in os.listdir(group) if name.startswith("rivet-runnerd.")]
+    assert len(left) == len(now) == 1 and left != now
+
+
+def test_no_group_where_none_is_delegated(group, make_daemon):
+    """Said once; and the worker's processes are where the daemon is."""
+    daemon = make_daemon({"actors": {"stray": STRAY}}, wrap=inside(group))
+    said = [record for record in daemon.log_records() if "control groups of their own" in record["msg"]]
+    assert [record["level"] for record in said] == ["info"]
+    assert "is not delegated to the daemon" in said[0]["reason"]
+    worker, stray = start_stray(daemon)
+    assert str(worker) in read(group, "cgroup.procs").split()
+    assert not [name for name in os.listdir(group) if name.startswith("rivet-")]
+    daemon.stop()
+    assert procs.alive(stray)
+    os.kill(stray, signal.SIGKILL)
+
+
+def test_a_container_is_as_good_as_delegated(group, make_daemon):
+    """The root of a control group namespace, again after a first daemon there."""
+    mount = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
+    wrap = [*inside(group), "unshare", "--cgroup", "--mount", SH, "-c", mount, "sh"]
+    daemon = make_daemon({"actors": {"stray": STRAY}}, wrap=wrap)
+    for key in ("first", "second"):
+        worker, stray = start_stray(daemon, key)
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: not procs.alive(stray), what="the end of the grandchild")
+        daemon.restart()
 
 
 # ---- settings that make no sense ----

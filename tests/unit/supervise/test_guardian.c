@@ -2,6 +2,7 @@
  * workers; guardians that die. */
 #include "supervise/guardian.h"
 
+#include "lib/sup_cgroup.h"
 #include "lib/sup_run.h"
 
 #include <dirent.h>
@@ -58,7 +59,8 @@ struct daemon {
 	int32_t guardian;
 };
 
-static int daemon_says; /* in the daemon */
+static int daemon_says;     /* in the daemon */
+static char delegated[256]; /* "": without control groups */
 
 static void say(int32_t pid)
 {
@@ -80,7 +82,9 @@ static void daemon_start(struct daemon *d, void (*body)(void))
 	d->pid = fork();
 	assert_true(d->pid >= 0);
 	if (d->pid == 0) {
+		unsigned n_stuck;
 		daemon_says = fds[1];
+		CHECK(delegated[0] == '\0' || cgroup_open_at(delegated, &n_stuck, NULL) == 0);
 		sup_setup(NULL);
 		body();
 		_exit(9);
@@ -131,6 +135,41 @@ static void test_a_killed_daemon_takes_its_groups_along(void **state)
 	UNTIL(!sup_alive(worker) && !sup_alive(grandchild));
 	assert_true(clock_mono_ms() - begin < 1000);
 	UNTIL(!sup_alive(d.guardian)); /* and it ends itself */
+}
+
+/* The same in a session of its own. */
+static void body_with_a_stranger(void)
+{
+	static struct sup_run run;
+	struct proc_spec spec = sup_sh("setsid sh -c 'echo $$; while :; do sleep 1; done' & wait");
+	CHECK(sup_spawn(&run, &spec) == 0);
+	IO_UNTIL(sup_loop, buf_len(&run.out) > 0);
+	say((int32_t)strtol(sup_out(&run), NULL, 10));
+	turn_for_ever();
+}
+
+static void test_what_left_the_session_dies_by_its_control_group(void **state)
+{
+	(void)state;
+	if (!sup_cgroup_make(delegated)) {
+		delegated[0] = '\0';
+		skip();
+	}
+	for (int again = 0; again < 2; again++) { /* the second time with a guardian that was started again */
+		struct daemon d;
+		daemon_start(&d, body_with_a_stranger);
+		int32_t stranger = hear(&d), first = d.guardian;
+		assert_int_equal(getsid(stranger), stranger);
+		if (again == 1) {
+			assert_int_equal(kill(first, SIGKILL), 0);
+			UNTIL((d.guardian = guardian_of(d.pid)) != 0 && d.guardian != first);
+		}
+		daemon_kill(&d);
+		UNTIL(!sup_alive(stranger));
+		UNTIL(!sup_alive(d.guardian));
+	}
+	sup_cgroup_remove(delegated);
+	delegated[0] = '\0';
 }
 
 static void test_the_leader_needs_no_guardian_to_die(void **state)
@@ -361,6 +400,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_a_killed_daemon_takes_its_groups_along),
+	    cmocka_unit_test(test_what_left_the_session_dies_by_its_control_group),
 	    cmocka_unit_test(test_the_leader_needs_no_guardian_to_die),
 	    cmocka_unit_test(test_what_a_terminal_or_a_manager_sends_does_not_end_it),
 	    cmocka_unit_test(test_a_guardian_started_again_knows_the_groups),
