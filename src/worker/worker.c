@@ -185,7 +185,9 @@ static void on_exited(void *arg, const struct proc_exit *how)
 	if (w->failure == NULL)
 		w->failure_kind = how->signal == 0 ? START_EXIT : START_SIGNAL;
 	if (!w->asked && !starting)
-		worker_count_crash(w->type, how->signal == 0 ? CRASH_EXIT : CRASH_SIGNAL);
+		worker_count_crash(w->type, how->oom != CGROUP_OOM_NONE ? CRASH_OOM
+					    : how->signal == 0          ? CRASH_EXIT
+									: CRASH_SIGNAL);
 	log_own(w, SLICE_LIT("worker ended"), text);
 	w->proc = NULL;
 	w->state = WORKER_EXITED;

@@ -17,7 +17,7 @@ static const char *const start_words[] = {
     [START_NOT_READY] = "not_ready", [START_REFUSED] = "refused", [START_PROTOCOL] = "protocol",
     [START_NO_ROOM] = "no_room",
 };
-static const char *const crash_words[] = {[CRASH_EXIT] = "exit", [CRASH_SIGNAL] = "signal"};
+static const char *const crash_words[] = {[CRASH_EXIT] = "exit", [CRASH_SIGNAL] = "signal", [CRASH_OOM] = "oom"};
 _Static_assert(ARRAY_SIZE(start_words) == START_FAILURES, "one word for each");
 _Static_assert(ARRAY_SIZE(crash_words) == WORKER_CRASHES, "one word for each");
 

@@ -19,7 +19,7 @@ enum worker_start_failure {
 	START_FAILURES
 };
 
-enum worker_crash { CRASH_EXIT, CRASH_SIGNAL, WORKER_CRASHES };
+enum worker_crash { CRASH_EXIT, CRASH_SIGNAL, CRASH_OOM, WORKER_CRASHES };
 
 void worker_count_start(const struct actor_type *t);
 /* It is ready, us after its start. */

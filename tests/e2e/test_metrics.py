@@ -120,6 +120,7 @@ def test_a_worker_that_ends_in_the_middle(fresh, counted):
     counted(1, "requests_total", actor_type="probe", outcome="failed")
     counted(1, "worker_crashes_total", actor_type="probe", reason="exit")
     counted(0, "worker_crashes_total", actor_type="probe", reason="signal")
+    counted(0, "worker_crashes_total", actor_type="probe", reason="oom")
     counted(1, "actor_stops_total", actor_type="probe", reason="crashed")
 
 
