@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -135,20 +137,56 @@ def test_actors_live_and_status_follows(node):
 
 
 def test_the_journal_tells_a_life_story(node):
-    node.count("story")
+    """By the id alone: created, running, the worker's words, its crash, the next generation, its sleep."""
+    node.configure({"story": {"command": ["/bin/sh", "-c", "echo once upon a time; exec /usr/bin/python3 /srv/counter.py"]}})
+    node.machine.run("systemctl", "reload", UNIT)
+    assert node.gateway("story", "a key").status_code == 200
     actor, = [actor for actor in json.loads(node.machine.run("rivet-runnerctl", "--json", "actors").stdout)["actors"]
-              if actor["key"] == "story"]
+              if actor["key"] == "a key"]
 
-    def told():
-        return [json.loads(line) for line in node.machine.journal("-o", "json", f"RIVET_ACTOR_ID={actor['id']}").splitlines()]
+    def told(words, generation=None, count=1):
+        def found():
+            records = map(json.loads, node.machine.journal("-o", "json", f"RIVET_ACTOR_ID={actor['id']}").splitlines())
+            return [record for record in records if record["MESSAGE"].startswith(words)
+                    and generation in (None, record.get("RIVET_GENERATION"))]
+        wait_for(lambda: len(found()) >= count, what=words)
+        return found()[count - 1]
 
-    wait_for(lambda: any(record["MESSAGE"].startswith("actor is running") for record in told()))
-    records = told()
-    running, = [record for record in records if record["MESSAGE"].startswith("actor is running")]
-    assert (running["RIVET_ACTOR_NAME"], running["RIVET_GENERATION"], running["PRIORITY"]) == ("counter", "0", "6")
-    assert running["RIVET_WORKER_ID"].startswith("w-")
-    created, = [record for record in records if record["MESSAGE"].startswith("actor created")]
-    assert created["RIVET_ACTOR_KEY"] == "story"
+    worker, = [worker for worker in json.loads(node.machine.run("rivet-runnerctl", "--json", "workers").stdout)["workers"]
+               if worker["name"] == "story"]
+    node.machine.run("/bin/sh", "-c", f"kill -9 {worker['pid']}")
+    crashed = told("actor has stopped", "0")
+    assert (crashed["RIVET_HOW"], crashed["PRIORITY"]) == ("crashed", "4")
+    assert told("actor ended unasked")["RIVET_FAILURES"] == "1"
+    assert node.gateway("story", "a key").status_code == 200
+    node.machine.run("rivet-runnerctl", "sleep", actor["id"])
+    assert told("actor has stopped", "1")["RIVET_REASON"] == "sleep"
+    assert told("actor created")["PRIORITY"] == "6"
+    life = [told("actor is running", "0"), told("once upon a time"), crashed, told("actor is running", "1"),
+            told("once upon a time", count=2), told("actor has stopped", "1")]
+    assert [record["RIVET_GENERATION"] for record in life] == ["0", "0", "0", "1", "1", "1"]
+    assert [record["PRIORITY"] for record in life] == ["6", "6", "4", "6", "6", "6"]
+    assert len({record["RIVET_WORKER_ID"] for record in life[:3]}) == len({record["RIVET_WORKER_ID"] for record in life[3:]}) == 1
+    for record in life:
+        assert (record["RIVET_ACTOR_NAME"], record["RIVET_ACTOR_KEY"]) == ("story", "a key")
+        assert record["RIVET_WORKER_ID"].startswith("w-")
+
+
+def test_a_flood_of_worker_output_is_cut_and_counted(node):
+    """No line is lost without being counted, and the journal has far fewer than were written."""
+    node.configure({"flood": {"command": ["/bin/sh", "-c", "seq 1 20000; exec /usr/bin/python3 /srv/counter.py"]}})
+    node.machine.run("systemctl", "reload", UNIT)
+    assert node.gateway("flood", "a").status_code == 200
+
+    def counted():
+        records = [json.loads(line) for line in node.machine.journal("-o", "json", "RIVET_ACTOR_NAME=flood").splitlines()]
+        lines = sum(record["MESSAGE"].split()[0].isdigit() for record in records)
+        dropped = [record for record in records if record["MESSAGE"].startswith("worker writes too fast, lines were dropped")]
+        return lines, sum(int(record["RIVET_LINES"]) for record in dropped), {record["PRIORITY"] for record in dropped}
+
+    wait_for(lambda: sum(counted()[:2]) == 20000, what=f"20000 lines told or counted, not {counted()}")
+    lines, dropped, priorities = counted()
+    assert 2000 <= lines < 10000 < dropped and priorities == {"4"}
 
 
 def test_worker_output_is_in_the_journal(node):
@@ -256,6 +294,87 @@ def test_privileged_drop_in_gives_users_of_their_own(node):
     wait_for(lambda: [line for line in node.machine.journal("-o", "cat", "RIVET_ACTOR_NAME=other").splitlines() if line.startswith("-5 ")])
     node.drop_in("")
     node.machine.run("chown", "-R", "rivet-runnerd:", "/var/lib/rivet-runnerd")
+    node.configure()
+    node.restart()
+
+
+# ---- what an actor type may be kept from ----
+
+FACTS = """
+    echo "umask=$(umask) nice=$(nice) oom=$(cat /proc/self/oom_score_adj) files=$(ulimit -n) core=$(ulimit -c)"
+    echo "user=$(id -un) group=$(id -gn) $(sed -n 's/NoNewPrivs:\\t/nnp=/p; s/CapEff:\\t/caps=/p' /proc/self/status | tr '\\n' ' ')"
+    for place in /srv/free /srv/locked /etc; do
+        if (: >$place/new) 2>/dev/null; then echo "$place=written"; else echo "$place=refused"; fi
+    done
+    echo told=all
+    exec /usr/bin/python3 /srv/counter.py
+"""
+
+
+def facts(node, drop_in, **settings):
+    """What a worker with these settings finds, by its words in the journal."""
+    machine = node.machine
+    machine.run("install", "-d", "-m", "777", "/srv/free", "/srv/locked")
+    machine.write("/srv/facts.sh", FACTS)
+    node.drop_in(drop_in + "ReadWritePaths=/srv/free /srv/locked\n")
+    node.configure({"facts": {"command": ["/bin/sh", "/srv/facts.sh"], "read_only_paths": ["/srv/locked"], **settings}})
+    key = secrets.token_hex(4)
+    try:
+        node.restart()
+        assert node.gateway("facts", key).status_code == 200
+
+        def told():
+            return machine.journal("-o", "cat", f"RIVET_ACTOR_KEY={key}").split()
+
+        wait_for(lambda: "told=all" in told(), what="the worker's words")
+        return dict(word.split("=", 1) for word in told() if "=" in word)
+    finally:
+        machine.run("rm", "-rf", "/srv/free/new", "/srv/locked/new")
+        machine.run("systemctl", "stop", UNIT)
+        node.drop_in("")
+        machine.run("chown", "-R", "rivet-runnerd:", "/var/lib/rivet-runnerd")
+        node.configure()
+        node.restart()
+
+
+SETTINGS = {"umask": "0027", "nice": 5, "oom_score_adj": 300, "limits": {"open_files": 77, "core": 0}}
+CAP_SYS_RESOURCE = 24
+FOUND = {"umask": "0027", "nice": "5", "oom": "300", "files": "77", "core": "0"}
+
+
+def may_raise():
+    with open("/proc/self/status", encoding="ascii") as file:
+        return int(re.search(r"CapEff:\s+(\w+)", file.read()).group(1), 16) >> CAP_SYS_RESOURCE & 1
+
+
+def test_sandbox_settings_under_the_unit(node):
+    """Without a right of its own: read-only paths are a Landlock ruleset."""
+    found = facts(node, "[Service]\n", **SETTINGS)
+    assert {name: found[name] for name in FOUND} == FOUND
+    assert (found["user"], found["group"], found["nnp"]) == ("rivet-runnerd", "rivet-runnerd", "1")
+    assert int(found["caps"], 16) == 0
+    assert (found["/srv/free"], found["/srv/locked"], found["/etc"]) == ("written", "refused", "refused")
+
+
+def test_sandbox_settings_with_the_privileged_drop_in(node):
+    """Read-only paths are mounts, users are others; where the machine has CAP_SYS_RESOURCE itself, limits may be raised."""
+    with open(node.machine.root + "/usr/share/doc/rivet-runnerd/examples/privileged.conf", encoding="utf-8") as file:
+        privileged = file.read()
+    raised = {"oom_score_adj": -500, "limits": {"open_files": 600000, "core": 0}} if may_raise() else {}
+    found = facts(node, privileged, user="nobody", group="games", no_new_privs=False, **{**SETTINGS, **raised})
+    assert {name: found[name] for name in FOUND} == {**FOUND, **({"oom": "-500", "files": "600000"} if raised else {})}
+    assert (found["user"], found["group"]) == ("nobody", "games")
+    assert found["nnp"] == "1"  # the unit's own holds for all below it
+    assert int(found["caps"], 16) == 0
+    assert (found["/srv/free"], found["/srv/locked"], found["/etc"]) == ("written", "refused", "refused")
+
+
+def test_what_takes_more_rights_than_the_unit_has_is_refused(node):
+    node.configure({"low": {"command": ["/bin/true"], "oom_score_adj": -500}})
+    node.machine.run("systemctl", "restart", UNIT, check=False)
+    wait_for(lambda: node.machine.show(UNIT, "ActiveState") == "failed")
+    assert node.machine.show(UNIT, "ExecMainStatus") == "78"
+    wait_for(lambda: "CAP_SYS_RESOURCE" in node.machine.journal("-u", UNIT, "-o", "cat", "-n", "20"))
     node.configure()
     node.restart()
 
