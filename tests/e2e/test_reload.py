@@ -13,6 +13,7 @@ from lib.daemon import BINARY
 from lib.rt import Runtime
 from lib.wait import SCALE, holds_for, wait_for
 from lib.worker import type_of
+from lib.ws import WsClient
 
 CTL = os.path.join(os.path.dirname(BINARY), "rivet-runnerctl")
 APPLIED, REFUSED = "the new configuration is in force", "the new configuration is refused; the old one stays in force"
@@ -211,6 +212,31 @@ def test_a_request_in_flight_is_finished_by_the_old_worker(site, tmp_path):
     assert answers["first"].status_code == 200 and answers["second"].status_code == 200
     assert answers["second"].text != pid
     site.rolled()
+
+
+def opens_of_one_client(site):
+    """Of the old worker and of the new one, which know the client by the same name."""
+    first, second = site.trace.wait("ws-open", 2)
+    assert (first["again"], second["again"]) == (False, True)
+    assert first["connection"] == second["connection"] and first["pid"] != second["pid"]
+
+
+@pytest.mark.parametrize("isolation", ["actor", "shared"])
+def test_a_client_that_outlives_its_worker_rolls_over(site, isolation):
+    daemon = site.start({"probe": site.type(isolation=isolation)})
+    made = daemon.create("probe", "k")
+    with WsClient(daemon.address, made.path("/ws?hibernate=1")) as client:
+        client.send("before")
+        assert client.recv() == "before"
+        site.reload({"probe": site.type("2", isolation=isolation)})
+        client.send("meanwhile")
+        assert client.recv() == "meanwhile"
+        site.rolled()
+        client.send("after")
+        assert client.recv() == "after"
+        assert version_of(made) == "2"
+        opens_of_one_client(site)
+    assert [event["text"] for event in site.trace.events("ws-message")] == ["before", "meanwhile", "after"]
 
 
 def test_a_second_reload_while_the_first_rolls_over(site):
@@ -443,6 +469,25 @@ def test_engine_mode_rolls_over_by_sleep(site, pool):
     site.write("{")
     assert "line 1" in site.ctl("reload", code=1).stderr
     assert version_of(made) == "2" and len(pool.runners()) == 1
+
+
+@pytest.mark.deadline(300)
+def test_engine_mode_keeps_a_client_that_outlives_its_worker(site, pool):
+    site.start({"probe": site.type()}, engine=pool.url,
+               env={"RIVET_NAMESPACE": pool.namespace, "RIVET_RUNNER": pool.pool})
+    pool.wait_ready()
+    made = pool.create("probe", "k")
+    with pool.websocket(made, "/ws?hibernate=1") as client:
+        client.send("before")
+        assert client.recv() == "before"
+        site.reload({"probe": site.type("2")})
+        site.rolled()
+        made.wait_asleep()
+        client.send("after")
+        assert client.recv() == "after"
+        assert version_of(made) == "2"
+        opens_of_one_client(site)
+    assert [event["text"] for event in site.trace.events("ws-message")] == ["before", "after"]
 
 
 def test_engine_mode_keeps_its_engine(site, fake_engine):
