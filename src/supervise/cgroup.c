@@ -283,7 +283,7 @@ static int not_delegated(const char *path, struct err *e)
 int cgroup_open(unsigned *ret_stuck, struct err *e)
 {
 	MEM_AUTO char *path = NULL;
-	bool is_root;
+	bool is_root = false;
 	int r = find_base(&path, &is_root, e);
 	if (r == 0 && !cgroup_is_delegated(path, is_root))
 		r = not_delegated(path, e);
@@ -384,7 +384,7 @@ int cgroup_need(unsigned controllers, struct err *e)
 	if (own.base != NULL)
 		return cgroup_need_at(own.base, controllers, e);
 	MEM_AUTO char *path = NULL;
-	bool is_root;
+	bool is_root = false;
 	int r = find_base(&path, &is_root, e);
 	if (r == 0)
 		r = check_controllers(path, controllers, e);
