@@ -150,6 +150,9 @@ unsigned http_parser_error(const struct http_parser *p, const char **ret_text);
 
 /* ---- writing ---- */
 
+/* No CR, LF or NUL: nothing that ends a line or a string early. What the functions below are given is so. */
+bool http_is_one_line(struct slice s);
+
 void http_put_request_line(struct buf *b, struct slice method, struct slice target);
 /* The reason phrase is the standard one for the code. */
 void http_put_status_line(struct buf *b, unsigned status);

@@ -13,8 +13,7 @@ static uint8_t *put(uint8_t *to, struct slice s)
 
 #define PUT_LIT(to, lit) put(to, SLICE_LIT(lit))
 
-/* No CR, LF or NUL: nothing that ends a line or a string early. */
-static bool is_one_line(struct slice s)
+bool http_is_one_line(struct slice s)
 {
 	for (size_t i = http_plain_run(s.p, s.n); i < s.n; i += 1 + http_plain_run(s.p + i + 1, s.n - i - 1)) {
 		if (s.p[i] == '\r' || s.p[i] == '\n' || s.p[i] == '\0')
@@ -25,7 +24,7 @@ static bool is_one_line(struct slice s)
 
 void http_put_request_line(struct buf *b, struct slice method, struct slice target)
 {
-	CHECK(is_one_line(method) && is_one_line(target));
+	CHECK(http_is_one_line(method) && http_is_one_line(target));
 	uint8_t *to = buf_reserve(b, method.n + target.n + 12);
 	if (to == NULL)
 		return;
@@ -55,7 +54,7 @@ void http_put_status_line(struct buf *b, unsigned status)
 
 void http_put_field(struct buf *b, struct slice name, struct slice value)
 {
-	CHECK(is_one_line(name) && is_one_line(value));
+	CHECK(http_is_one_line(name) && http_is_one_line(value));
 	uint8_t *to = buf_reserve(b, name.n + value.n + 4);
 	if (to == NULL)
 		return;

@@ -40,12 +40,6 @@ void engine_head_done(struct engine_head *e)
 
 /* ---- requests ---- */
 
-/* Nothing that ends a line or a string early. */
-static bool is_one_line(struct slice s)
-{
-	return slice_find(s, '\r') == s.n && slice_find(s, '\n') == s.n && slice_find(s, '\0') == s.n;
-}
-
 /* As names are compared everywhere: case folded, '_' read as '-'. */
 static bool is_name(struct slice s, const char *name)
 {
@@ -94,7 +88,7 @@ static bool put_fields(struct buf *text, const struct engine_head_in *in, bool *
 	struct slice name, value;
 	bool host = false;
 	for (struct runner_walk w = runner_walk_of(in->headers); runner_pair_next(&w, &name, &value);) {
-		if (!is_one_line(name) || !is_one_line(value) || slice_find(name, ':') < name.n)
+		if (!http_is_one_line(name) || !http_is_one_line(value) || slice_find(name, ':') < name.n)
 			return false;
 		*ret_sized |= is_name(name, "content-length") || is_name(name, "transfer-encoding");
 		host |= is_name(name, "host");
@@ -110,9 +104,10 @@ static bool put_fields(struct buf *text, const struct engine_head_in *in, bool *
 static const char *put_text(struct buf *text, const struct engine_head_in *in)
 {
 	bool sized = false;
-	if (in->path.n == 0 || in->path.p[0] != '/' || !is_one_line(in->path) || slice_find(in->path, ' ') < in->path.n)
+	if (in->path.n == 0 || in->path.p[0] != '/' || !http_is_one_line(in->path) ||
+	    slice_find(in->path, ' ') < in->path.n)
 		return "the engine sent a path that is no request target";
-	if (in->method.n == 0 || !is_one_line(in->method) || slice_find(in->method, ' ') < in->method.n)
+	if (in->method.n == 0 || !http_is_one_line(in->method) || slice_find(in->method, ' ') < in->method.n)
 		return "the engine sent a method that is none";
 	http_put_request_line(text, in->method, in->path);
 	if (!put_fields(text, in, &sized))

@@ -102,9 +102,13 @@ static void put_pair(struct engine_request *r, const char *name, const char *val
 
 static void put_number(struct engine_request *r, const char *name, uint64_t value)
 {
-	char text[24];
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	put_pair(r, name, text);
+	char text[21] = "";
+	size_t at = sizeof(text) - 1;
+	do {
+		text[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value > 0);
+	put_pair(r, name, text + at);
 }
 
 static void send_response(struct engine_request *r, unsigned status, struct slice body)
