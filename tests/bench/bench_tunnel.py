@@ -6,10 +6,11 @@ import re
 import subprocess
 import time
 
-from engines import FastEngine, cpu_us, keep_on, official, runner
+from engines import FastEngine, cpu_us, keep_on, least_relay, official, runner
 from figures import Absolute, Ratio
 from lib import procs
 from lib.engine import Engine
+from lib.wait import wait_for
 
 TITLE = "requests through an engine's tunnel beside the official runner; 10 000 WebSockets; 1 000 actors"
 ROUNDS = 8
@@ -21,6 +22,7 @@ ACTORS = 1000
 SETTLE_S = 1
 UNITS_US = {"us": 1, "ms": 1e3, "s": 1e6}
 OFFICIAL = "the official runner"
+RELAY = "the least relay"
 
 
 def of(pairs, key):
@@ -70,17 +72,29 @@ def wrk(pid, url, connections, seconds):
     if "Non-2xx" in text or "Socket errors" in text:
         raise RuntimeError(f"not every request was answered:\n{text}")
     p50 = re.search(r"50%\s+([\d.]+)(us|ms|s)\s", text)
-    return {"cpu_us": used_us / int(re.search(r"(\d+) requests in", text).group(1)),
+    return {"per_s": float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)),
+            "cpu_us": used_us / int(re.search(r"(\d+) requests in", text).group(1)),
             "p50_us": float(p50.group(1)) * UNITS_US[p50.group(2)]}
 
 
+def created(pool):
+    """An actor; None while the engine has not made the pool yet, which it does after a runner has registered."""
+    try:
+        return pool.create("c")
+    except AssertionError:
+        return None
+
+
 def real(bench):
-    """Both runners in pools of one real engine, through its gateway."""
+    """Both runners, and the least that one can do, in pools of one real engine, through its gateway."""
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(Engine())
+        pools = both_runners(bench, stack, engine.in_pool, "real")
+        relay = engine.in_pool()
+        pools.append((relay, None, stack.enter_context(least_relay(bench, engine, relay)).pid))
         targets = []
-        for pool, daemon, pid in both_runners(bench, stack, engine.in_pool, "real"):
-            actor = pool.create("c")
+        for pool, daemon, pid in pools:
+            actor = wait_for(lambda pool=pool: created(pool), what="the pool")
             actor.get()
             if daemon:
                 bench.favour(*daemon.workers())
@@ -91,10 +105,13 @@ def real(bench):
             return lambda: wrk(*targets[at], connections, bench.seconds)
 
         many = bench.turns(ROUNDS, run_of(0, CONNECTIONS), run_of(1, CONNECTIONS))
+        floor = bench.turns(ROUNDS, run_of(2, CONNECTIONS), run_of(1, CONNECTIONS))
         one = bench.turns(ROUNDS, run_of(0, 1), run_of(1, 1))
     cpu = of(many, "cpu_us")
-    return [Absolute("CPU for each, real engine", [ours for _, ours in cpu], "us", at_most=25),
+    return [Ratio("requests, real engine", OFFICIAL, of(many, "per_s"), "/s", at_least=1.0),
+            Absolute("CPU for each, real engine", [ours for _, ours in cpu], "us", at_most=25),
             Ratio("CPU for each, real engine", OFFICIAL, cpu, "us", at_most=0.2),
+            Ratio("CPU for each, real engine", RELAY, of(floor, "cpu_us"), "us"),
             Ratio("median time to the answer, real engine", OFFICIAL, of(one, "p50_us"), "us", at_most=1.0)]
 
 

@@ -1,5 +1,6 @@
 """What the benchmarks of engine mode run against: an engine that is never the bottleneck, and runners in turns."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -73,3 +74,16 @@ def official(directory, pool):
     """The official runner, which answers by itself."""
     os.makedirs(directory)
     return OfficialRunner(pool, directory, names=("c",), quiet=True)
+
+
+@contextlib.contextmanager
+def least_relay(bench, engine, pool):
+    """Its process, in a pool of a real engine."""
+    with subprocess.Popen([bench.program("least_relay"), str(engine.port), pool.namespace, pool.pool, "c",
+                           bench.program("worker")], stdout=subprocess.PIPE, text=True) as relay:
+        try:
+            if relay.stdout.readline() != "connected\n":
+                raise RuntimeError("the least relay has ended; it said why above")
+            yield relay
+        finally:
+            relay.kill()

@@ -43,7 +43,7 @@ def _quartiles(values):
 class Ratio:
     """Measured in pairs of (reference, ours); the result is ours / reference.
 
-    at_least, where more is better, or at_most, where less is: the bound of the result.
+    at_least, where more is better, or at_most, where less is: the bound of the result; neither: less, shown only.
     """
 
     def __init__(self, name, reference, pairs, unit, *, at_least=None, at_most=None):
@@ -54,10 +54,12 @@ class Ratio:
         more_is_better = self.at_least is not None
         beside, here = (_quartiles(side)[more_is_better] for side in zip(*self.pairs))
         low, high = _quartiles([ours / reference for reference, ours in self.pairs])
+        values = [amount(beside, self.unit), amount(here, self.unit), f"{here / beside:.2f}", f"{low:.2f} .. {high:.2f}"]
+        if self.at_least is None and self.at_most is None:
+            return Row(self.name, f"(beside {self.reference})", *values, "")
         goal = f">= {self.at_least}" if more_is_better else f"<= {self.at_most}"
         good = here / beside >= self.at_least if more_is_better else here / beside <= self.at_most
-        return Row(self.name, f"{goal} of {self.reference}", amount(beside, self.unit), amount(here, self.unit),
-                   f"{here / beside:.2f}", f"{low:.2f} .. {high:.2f}", _verdict(good))
+        return Row(self.name, f"{goal} of {self.reference}", *values, _verdict(good))
 
 
 class Extra:
