@@ -39,6 +39,8 @@ endif
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
 LDHARDEN := -pie -Wl,-z,relro,-z,now
 OPT := -O2 -g
+# Lists are threaded through what they hold: a node's neighbour may be of any type, which gcc's rules of aliasing do not follow.
+ALIAS := -fno-strict-aliasing
 ifeq ($(SAN),asan)
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT := -O1 -g
@@ -50,7 +52,7 @@ HARDEN += -D_FORTIFY_SOURCE=3
 endif
 
 CFLAGS ?=
-ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DRUNNERD_VERSION='"$(VERSION)"' -Isrc $(PKG_CFLAGS) $(OPT) $(WARN) $(WERROR) $(HARDEN) $(SANFLAGS) -MMD -MP $(CFLAGS)
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -DRUNNERD_VERSION='"$(VERSION)"' -Isrc $(PKG_CFLAGS) $(OPT) $(ALIAS) $(WARN) $(WERROR) $(HARDEN) $(SANFLAGS) -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
 LIBS = $(PKG_LIBS) -lpthread
 
