@@ -388,9 +388,7 @@ static void on_exit_when(void *arg, int exit_code)
 
 static int start(struct app *a, struct err *e)
 {
-	int r = open_loop(a, e);
-	if (r < 0)
-		return r;
+	int r;
 	a->mode = mode_new(&(struct mode_options){.config = a->c,
 						  .types = a->types,
 						  .loop = a->loop,
@@ -486,16 +484,17 @@ int app_run(struct config *c, int argc, char *const *argv, int ready_fd, struct 
 	log_keep(LIMIT_LOG_KEPT_BYTES);
 	raise_descriptor_limit();
 	int r = open_log(&a, e);
-	if (r == 0) {
-		log_warnings(c);
-		log_groups(groups, n_stuck, &no_groups);
-	}
 	if (r == 0)
 		r = limits;
 	if (r == 0)
 		r = guardian_start(&a.guardian, e);
 	if (r == 0)
+		r = open_loop(&a, e);
+	if (r == 0) { /* whoever reads a first line may send a signal, which is handled by now */
+		log_warnings(c);
+		log_groups(groups, n_stuck, &no_groups);
 		r = start(&a, e);
+	}
 	if (r < 0) {
 		abandon(&a);
 		close_loop(&a);
