@@ -55,6 +55,8 @@ static int take_user(struct slice *authority, struct engine_endpoint *ep, struct
 	struct slice user = slice_head(*authority, at);
 	*authority = slice_from(*authority, at + 1);
 	size_t colon = slice_find(user, ':');
+	if (colon == 0 && user.n > 1)
+		return wrong(e, "the token before the @ has no namespace before it");
 	if (colon > 0 && (ep->namespace_name = decode(slice_head(user, colon))) == NULL)
 		return wrong(e, "the namespace before the @ is not well-formed percent-encoded UTF-8");
 	if (colon + 1 < user.n && (ep->token = decode(slice_from(user, colon + 1))) == NULL)

@@ -48,7 +48,6 @@ static void test_well_formed(void **state)
 	accept("http://[fe80::1]", "http://[fe80::1]:80", NULL, NULL);
 	accept("https://prod:s3cret@host", "https://host:443", "prod", "s3cret");
 	accept("https://prod@host:65535/x", "https://host:65535/x", "prod", NULL);
-	accept("https://:s3cret@host", "https://host:443", NULL, "s3cret");
 	accept("https://prod:@host", "https://host:443", "prod", NULL);
 	accept("https://@host", "https://host:443", NULL, NULL);
 	accept("https://a%20%C3%BC:x%7Ey@host", "https://host:443", "a \xc3\xbc", "x~y");
@@ -79,6 +78,7 @@ static void test_malformed(void **state)
 	refuse("http://h/a#b", "query or fragment");
 	refuse("http://h/a b", "percent-encoded");
 	refuse("http://h/\xc3\xbc", "percent-encoded");
+	refuse("https://:s3cret@host", "has no namespace");
 	refuse("http://n%zz:s3cret@h", "the namespace before the @");
 	refuse("http://n%00:s3cret@h", "the namespace before the @");
 	refuse("http://n%ff:s3cret@h", "the namespace before the @");
