@@ -298,10 +298,11 @@ static int value_text(const struct config_row *row, const char *what, const json
 
 static int unknown_key(const char *file, unsigned line, const char *path, struct err *e)
 {
-	const char *names[CONFIG_COUNT + 1], *dot = strchr(path, '.');
+	static const char *const objects[] = {"actors", "engine", "log"};
+	const char *names[CONFIG_COUNT + ARRAY_SIZE(objects)], *dot = strchr(path, '.');
 	for (size_t i = 0; i < CONFIG_COUNT; i++)
 		names[i] = config_rows[i].key;
-	names[CONFIG_COUNT] = "actors";
+	memcpy(names + CONFIG_COUNT, objects, sizeof(objects));
 	const char *near = config_nearest(path, names, ARRAY_SIZE(names));
 	if (near != NULL && strcmp(near, path) == 0)
 		return err_set(e, EINVAL, EXIT_CODE_CONFIG,

@@ -134,6 +134,8 @@ def test_malformed_json_is_located(tmp_path):
 def test_unknown_key_is_located_and_the_nearest_named(tmp_path):
     errors = refused(tmp_path, '{\n  "listen": "127.0.0.1:0",\n  "drain_timout": "9s"\n}', "drain_timout", "drain_timeout")
     assert re.search(r"config\.json:3(:\d+)?", errors) or "line 3" in errors
+    refused(tmp_path, '{"lgo": {"level": "debug"}}', '"lgo"', '"log"')
+    refused(tmp_path, '{"log": {"levl": "debug"}}', '"log.levl"', '"log.level"')
 
 
 def test_unknown_actor_setting_is_located_and_the_nearest_named(tmp_path):
