@@ -114,6 +114,12 @@ static int do_post(const struct ctl_options *o, const char *target, const char *
 	return r;
 }
 
+/* A command whose answer has nothing to say: with --json that is said in JSON too. */
+static int done(const struct ctl_options *o, int r, struct err *e)
+{
+	return r == 0 && o->json ? write_out(SLICE_LIT("{}\n"), e) : r;
+}
+
 /* ---- showing ---- */
 
 static void show_list(struct buf *out, const json_t *root)
@@ -159,7 +165,7 @@ static void show_entries(struct buf *out, const json_t *root)
 	    {NULL, NULL, CTL_TEXT},
 	};
 	ctl_table(out, json_object_get(root, "entries"), columns);
-	if (json_is_string(json_object_get(root, "next")))
+	if (json_is_true(json_object_get(root, "more")))
 		buf_add_str(out, "(there are more; name a prefix to see fewer)\n");
 }
 
@@ -401,9 +407,9 @@ static int run_kv(const struct ctl_options *o, int n, char *const *words, struct
 	if (strcmp(verb, "get") == 0)
 		return exit_code(kv_get(o, target, e), e);
 	if (strcmp(verb, "put") == 0)
-		return exit_code(kv_put(o, target, n == 4 ? words[3] : NULL, e), e);
+		return exit_code(done(o, kv_put(o, target, n == 4 ? words[3] : NULL, e), e), e);
 	if (strcmp(verb, "rm") == 0)
-		return exit_code(kv_remove(o, target, e), e);
+		return exit_code(done(o, kv_remove(o, target, e), e), e);
 	err_set(e, EINVAL, EXIT_CODE_USAGE, "kv: unknown word %s; it is ls, get, put or rm", verb);
 	return EXIT_CODE_USAGE;
 }
@@ -452,7 +458,7 @@ static int run_backup(const struct ctl_options *o, int n, char *const *words, st
 		r = err_set(e, f.why, EXIT_CODE_FAILED, "cannot write the backup file %s: %s", path, strerror(f.why));
 	if (r != 0)
 		(void)unlink(path);
-	return exit_code(r, e);
+	return exit_code(done(o, r, e), e);
 }
 
 static int run_version(const struct ctl_options *o, int n, char *const *words, struct err *e)

@@ -106,6 +106,22 @@ def test_a_worker_sees_what_was_put(ctl, actor):
     assert Runtime(actor).call("GET", "/kv/seen").body == b"from outside"
 
 
+def test_every_command_answers_json(ctl, actor, tmp_path):
+    for words in (["wake", actor.id], ["sleep", actor.id], ["restart", actor.id], ["kv", actor.id, "put", "a", "1"],
+                  ["kv", actor.id, "rm", "a"], ["backup", str(tmp_path / "backup")], ["reload"], ["version"], ["status"],
+                  ["actors"], ["actor", actor.id], ["workers"], ["kv", actor.id, "ls"], ["destroy", actor.id]):
+        assert isinstance(ctl.json(*words), dict), words
+
+
+def test_a_cut_list_of_keys_says_so(ctl, actor):
+    rt = Runtime(actor)
+    for start in range(0, 1100, 100):
+        rt.batch(put=[{"key": f"k{number}", "value": ""} for number in range(start, start + 100)], encoding="utf8")
+    assert ctl.json("kv", actor.id, "ls")["more"]
+    assert "there are more" in ctl.text("kv", actor.id, "ls")
+    assert "there are more" not in ctl.text("kv", actor.id, "ls", "k10")
+
+
 def test_value_limits(ctl, actor):
     ctl.run("kv", actor.id, "put", "full", stdin=b"x" * 131072)
     assert "131072" in ctl.refused("kv", actor.id, "put", "more", stdin=b"x" * 131073)
