@@ -52,6 +52,7 @@ static enum http_field_id lookup_name(const uint8_t *p, size_t n)
 		return SAME("content-length")   ? HTTP_F_CONTENT_LENGTH
 		       : SAME("x-rivet-target") ? HTTP_F_X_RIVET_TARGET
 		       : SAME("x-rivet-ray-id") ? HTTP_F_X_RIVET_RAY_ID
+		       : SAME("http2-settings") ? HTTP_F_HTTP2_SETTINGS
 						: HTTP_F_OTHER;
 	case 15:
 		return SAME("x-forwarded-for") ? HTTP_F_FORWARDED : HTTP_F_OTHER;

@@ -1,4 +1,5 @@
-/* Heads: llhttp cuts them into fields, the guards here decide what they mean.
+/* Heads: llhttp cuts them into fields, the guards here decide what they mean;
+ * a request that comes in fields (http_parts) is only decided on.
  *
  * A head is read in one go, on the stack, in place: the stream (http_parser.c)
  * hands over all of it, its line structure already proved. Happy path: llhttp
@@ -20,16 +21,18 @@
 #define FIELD_BIT(id) ((uint64_t)1 << (id))
 _Static_assert(HTTP_F_X_RIVET_OTHER < 64, "field ids fit a 64-bit set");
 
-static const uint64_t hop_by_hop =
-    FIELD_BIT(HTTP_F_CONNECTION) | FIELD_BIT(HTTP_F_KEEP_ALIVE) | FIELD_BIT(HTTP_F_PROXY_CONNECTION) |
-    FIELD_BIT(HTTP_F_PROXY_AUTHENTICATE) | FIELD_BIT(HTTP_F_PROXY_AUTHORIZATION) | FIELD_BIT(HTTP_F_TE) |
-    FIELD_BIT(HTTP_F_TRAILER) | FIELD_BIT(HTTP_F_TRANSFER_ENCODING) | FIELD_BIT(HTTP_F_UPGRADE);
+static const uint64_t hop_by_hop = FIELD_BIT(HTTP_F_CONNECTION) | FIELD_BIT(HTTP_F_KEEP_ALIVE) |
+				   FIELD_BIT(HTTP_F_PROXY_CONNECTION) | FIELD_BIT(HTTP_F_PROXY_AUTHENTICATE) |
+				   FIELD_BIT(HTTP_F_PROXY_AUTHORIZATION) | FIELD_BIT(HTTP_F_TE) |
+				   FIELD_BIT(HTTP_F_TRAILER) | FIELD_BIT(HTTP_F_TRANSFER_ENCODING) |
+				   FIELD_BIT(HTTP_F_UPGRADE) | FIELD_BIT(HTTP_F_HTTP2_SETTINGS);
 
 /* A head being read. */
 struct reading {
 	const struct http_rules *rules;
 	struct http_field *fields;
 	struct http_head *h;
+	struct slice name, value; /* of the field that llhttp is at */
 	struct http_refusal why;
 	uint64_t seen; /* FIELD_BIT of each id that has come */
 	struct slice host;
@@ -68,26 +71,31 @@ static bool split_request_line(struct slice line, struct slice *ret_method, stru
 	return true;
 }
 
-static bool judge_request_line(const struct http_rules *rules, struct slice line, struct http_refusal *why)
+static bool judge_method_and_target(struct slice method, struct slice target, size_t target_max,
+				    struct http_refusal *why)
 {
-	struct slice method, target;
-	if (!split_request_line(line, &method, &target))
-		return http_refuse(why, 400, "the request line is malformed");
-	if (!judge_version(slice_from(line, line.n - 8), why))
-		return false;
 	for (size_t i = 0; i < method.n; i++) {
 		if (!http_is_token(method.p[i]))
 			return http_refuse(why, 400, "the method is malformed");
 	}
 	if (slice_is(method, "CONNECT"))
 		return http_refuse(why, 405, "CONNECT is not offered: this is no forward proxy");
-	if (target.n > rules->target_max)
+	if (target.n > target_max)
 		return http_refuse(why, 414, "the request target is too long");
 	for (size_t i = 0; i < target.n; i++) {
 		if (target.p[i] <= ' ' || target.p[i] >= 0x7f || target.p[i] == '#')
 			return http_refuse(why, 400, "the request target holds a character that must be escaped");
 	}
 	return true;
+}
+
+static bool judge_request_line(const struct http_rules *rules, struct slice line, struct http_refusal *why)
+{
+	struct slice method, target;
+	if (!split_request_line(line, &method, &target))
+		return http_refuse(why, 400, "the request line is malformed");
+	return judge_version(slice_from(line, line.n - 8), why) &&
+	       judge_method_and_target(method, target, rules->target_max, why);
 }
 
 bool http_head_line(const struct http_rules *rules, struct slice line, struct http_refusal *why)
@@ -205,13 +213,17 @@ static bool note_key(struct reading *r, struct slice value)
 	return true;
 }
 
-/* A complete field: what it is and, for those that bear on the message itself, what it says. */
-static bool note_field(struct reading *r, struct http_field *f)
+struct http_field http_field_of(struct slice name, struct slice value)
+{
+	enum http_field_id id = http_field_lookup(name);
+	return (struct http_field){
+	    .name = name, .value = trim(value), .id = (uint16_t)id, .hop = (hop_by_hop & FIELD_BIT(id)) != 0};
+}
+
+/* What a field that bears on the message itself says of it. */
+static bool note_field(struct reading *r, const struct http_field *f)
 {
 	bool go_on = true;
-	f->value = trim(f->value);
-	f->id = (uint16_t)http_field_lookup(f->name);
-	f->hop = (hop_by_hop & FIELD_BIT(f->id)) != 0;
 	switch (f->id) {
 	case HTTP_F_HOST:
 		go_on = note_host(r, f->value);
@@ -254,21 +266,24 @@ static int on_field(llhttp_t *parser, const char *at, size_t n)
 		http_refuse(&r->why, 431, "too many fields");
 		return -1;
 	}
-	r->fields[r->h->n_fields] = (struct http_field){.name = slice_of(at, n)};
+	r->name = slice_of(at, n);
+	r->value = SLICE_NONE; /* an empty one is not told of */
 	return 0;
 }
 
 static int on_value(llhttp_t *parser, const char *at, size_t n)
 {
 	struct reading *r = parser->data;
-	r->fields[r->h->n_fields].value = slice_of(at, n);
+	r->value = slice_of(at, n);
 	return 0;
 }
 
 static int on_value_complete(llhttp_t *parser)
 {
 	struct reading *r = parser->data;
-	return note_field(r, &r->fields[r->h->n_fields++]) ? 0 : -1;
+	struct http_field *f = &r->fields[r->h->n_fields++];
+	*f = http_field_of(r->name, r->value);
+	return note_field(r, f) ? 0 : -1;
 }
 
 static int on_complete(llhttp_t *parser)
@@ -464,6 +479,78 @@ bool http_head_read(const struct http_rules *rules, struct slice bytes, struct h
 	if (!ok)
 		*why = r.why;
 	return ok;
+}
+
+/* ---- a request in parts ---- */
+
+/* One of the methods that llhttp takes. */
+static bool is_known(struct slice method)
+{
+#define NAME(num, name, text) #text,
+	static const char *const known[] = {HTTP_METHOD_MAP(NAME)};
+#undef NAME
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		if (slice_is(method, known[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool is_sound(const struct http_field *f)
+{
+	struct slice value = f->value;
+	if (f->name.n == 0)
+		return false;
+	for (size_t i = 0; i < f->name.n; i++) {
+		if (!http_is_token(f->name.p[i]))
+			return false;
+	}
+	for (size_t i = 0; (i += http_plain_run(value.p + i, value.n - i)) < value.n; i++) {
+		if (value.p[i] != '\t')
+			return false;
+	}
+	return true;
+}
+
+static bool judge_parts(struct reading *r, const struct http_parts *parts)
+{
+	struct http_head *h = r->h;
+	size_t bytes = parts->method.n + parts->target.n;
+	if (parts->method.n == 0 || parts->target.n == 0)
+		return http_refuse(&r->why, 400, "the request line is malformed");
+	if (!judge_method_and_target(parts->method, parts->target, r->rules->target_max, &r->why))
+		return false;
+	if (!is_known(parts->method))
+		return http_refuse(&r->why, 501, "the method is not known");
+	if (parts->n_fields > LIMIT_HTTP_FIELDS)
+		return http_refuse(&r->why, 431, "too many fields");
+	for (size_t i = 0; i < parts->n_fields; i++) {
+		const struct http_field *f = &parts->fields[i];
+		bytes += f->name.n + f->value.n;
+		if (bytes > LIMIT_HTTP_HEAD_BYTES)
+			return http_refuse(&r->why, 431, "the head is too long");
+		if (!is_sound(f))
+			return http_refuse(&r->why, 400, "a field is malformed");
+		if (!note_field(r, f))
+			return false;
+	}
+	h->method = parts->method;
+	h->target = parts->target;
+	h->minor = 1;
+	h->n_fields = (uint16_t)parts->n_fields;
+	return judge_message(r) && judge_request(r);
+}
+
+unsigned http_parts_judge(const struct http_parts *parts, size_t target_max, struct http_head *ret,
+			  const char **ret_text)
+{
+	const struct http_rules rules = {.kind = HTTP_REQUEST, .target_max = target_max};
+	struct reading r = {.rules = &rules, .fields = parts->fields, .h = ret};
+	*ret = (struct http_head){.fields = parts->fields};
+	if (judge_parts(&r, parts))
+		return 0;
+	*ret_text = r.why.text;
+	return r.why.status;
 }
 
 /* ---- looking into a head ---- */

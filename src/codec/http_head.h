@@ -23,6 +23,7 @@ enum http_field_id {
 	HTTP_F_TE,
 	HTTP_F_TRAILER,
 	HTTP_F_TRANSFER_ENCODING,
+	HTTP_F_HTTP2_SETTINGS,
 	HTTP_F_CONTENT_LENGTH,
 	HTTP_F_CONTENT_TYPE,
 	HTTP_F_UPGRADE,
@@ -147,6 +148,23 @@ bool http_parser_begun(const struct http_parser *p);
 /* After HTTP_BAD: the status to answer (400, 405, 413, 414, 431, 501, 505) and a sentence
  * (static text) that says what was wrong. */
 unsigned http_parser_error(const struct http_parser *p, const char **ret_text);
+
+/* ---- requests that come as parts ---- */
+
+/* A field with its id, looked up, and the outer white space of its value removed; borrows both. */
+struct http_field http_field_of(struct slice name, struct slice value);
+
+/* A request that was never a text, as from a tunnel's map of fields: HTTP/1.1, its framing in its fields as ever. */
+struct http_parts {
+	struct slice method, target;
+	struct http_field *fields; /* each by http_field_of */
+	size_t n_fields;
+};
+
+/* Holds it against the guards that the parser has, the bounds too. Returns 0, and *ret borrows from all that `parts`
+ * is made of; or the status to answer, and in *ret_text a sentence (static text). */
+unsigned http_parts_judge(const struct http_parts *parts, size_t target_max, struct http_head *ret,
+			  const char **ret_text);
 
 /* ---- writing ---- */
 

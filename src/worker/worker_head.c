@@ -19,6 +19,7 @@ static bool is_dropped(const struct http_field *f, const struct exchange *x)
 	case HTTP_F_TE:
 	case HTTP_F_TRAILER:
 	case HTTP_F_TRANSFER_ENCODING:
+	case HTTP_F_HTTP2_SETTINGS:
 	case HTTP_F_CONTENT_LENGTH:
 	case HTTP_F_UPGRADE:
 	case HTTP_F_EXPECT:

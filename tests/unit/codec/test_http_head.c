@@ -176,11 +176,86 @@ static void test_copy(void **state)
 	mem_free(copied);
 }
 
+/* That they are the parser's guards is shown by tests/fuzz/fuzz_http_parts.c; here, that each is there. */
+static void test_a_request_in_parts(void **state)
+{
+	static const struct {
+		const char *method, *target, *name, *value;
+		unsigned status;
+	} rows[] = {
+	    {"GET", "/a?b", "x", "a\tb\xe9", 0},
+	    {"M-SEARCH", "/", "x", "", 0},
+	    {"", "/", "x", "v", 400},
+	    {"GET", "", "x", "v", 400},
+	    {"G ET", "/", "x", "v", 400},
+	    {"BREW", "/", "x", "v", 501},
+	    {"CONNECT", "/", "x", "v", 405},
+	    {"GET", "/a b", "x", "v", 400},
+	    {"GET", "/a#b", "x", "v", 400},
+	    {"GET", "http://other/", "x", "v", 400},
+	    {"GET", "/0123456789012345678901234567890123456789", "x", "v", 414},
+	    {"GET", "/", "", "v", 400},
+	    {"GET", "/", "x:y", "v", 400},
+	    {"GET", "/", "x\r\ny", "v", 400},
+	    {"GET", "/", "x\xe9", "v", 400},
+	    {"GET", "/", "x", "a\nb", 400},
+	    {"GET", "/", "x", "a\x7f", 400},
+	    {"GET", "/", "Host", "a", 400},
+	    {"GET", "/", "content_length", "1", 400},
+	    {"GET", "/", "transfer-encoding", "gzip", 501},
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct http_field fields[] = {
+		    http_field_of(SLICE_LIT("Host"), SLICE_LIT("here")),
+		    http_field_of(slice_str(rows[i].name), slice_str(rows[i].value)),
+		};
+		const struct http_parts parts = {slice_str(rows[i].method), slice_str(rows[i].target), fields, 2};
+		struct http_head h;
+		const char *why = NULL;
+		assert_int_equal(http_parts_judge(&parts, 40, &h, &why), rows[i].status);
+		assert_int_equal(why == NULL, rows[i].status == 0);
+		if (rows[i].status == 0) {
+			assert_slice(h.method, rows[i].method);
+			assert_slice(h.fields[1].value, rows[i].value);
+			assert_int_equal(h.minor, 1);
+			assert_true(h.keep_alive);
+		}
+	}
+}
+
+static void test_bounds_of_parts(void **state)
+{
+	static char big[LIMIT_HTTP_HEAD_BYTES - 9]; /* with the rest as much as there may be */
+	struct http_field fields[LIMIT_HTTP_FIELDS + 1];
+	struct http_head h;
+	const char *why;
+	(void)state;
+	memset(big, 'v', sizeof(big));
+	fields[0] = http_field_of(SLICE_LIT("host"), SLICE_NONE);
+	fields[1] = http_field_of(SLICE_LIT("x"), slice_of(big, sizeof(big)));
+	struct http_parts parts = {SLICE_LIT("GET"), SLICE_LIT("/"), fields, 2};
+	assert_int_equal(http_parts_judge(&parts, 40, &h, &why), 0);
+	fields[1].name = SLICE_LIT("xx");
+	assert_int_equal(http_parts_judge(&parts, 40, &h, &why), 431);
+	for (size_t i = 1; i <= LIMIT_HTTP_FIELDS; i++)
+		fields[i] = http_field_of(SLICE_LIT("x"), SLICE_NONE);
+	parts.n_fields = LIMIT_HTTP_FIELDS;
+	assert_int_equal(http_parts_judge(&parts, 40, &h, &why), 0);
+	parts.n_fields++;
+	assert_int_equal(http_parts_judge(&parts, 40, &h, &why), 431);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_fields), cmocka_unit_test(test_hop_by_hop), cmocka_unit_test(test_tokens),
-	    cmocka_unit_test(test_answer), cmocka_unit_test(test_copy),
+	    cmocka_unit_test(test_fields),
+	    cmocka_unit_test(test_hop_by_hop),
+	    cmocka_unit_test(test_tokens),
+	    cmocka_unit_test(test_answer),
+	    cmocka_unit_test(test_copy),
+	    cmocka_unit_test(test_a_request_in_parts),
+	    cmocka_unit_test(test_bounds_of_parts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
