@@ -1,80 +1,46 @@
-/* Owns the parser that judges what an engine says a client sent.
- *
- * The map is written out as a head again and parsed, so that a request is held
- * against one set of guards, whichever way it came. Left out beforehand: what
- * speaks of framing, which is no longer the client's, and the engine's token.
- *
- * Failure paths: what cannot even be written out as a line, and what the parser
- * refuses, is a status and a sentence. */
+/* The map of fields an engine sends becomes a head that is held against the same
+ * guards as any client's (codec/http_head). Left out beforehand: what speaks of
+ * framing, which is no longer the client's, and the engine's token. */
 #include "engine/engine_head.h"
 
 #include "codec/ws_frame.h"
 #include "traffic/answer.h"
 
-static void on_head(void *arg, const struct http_head *h)
-{
-	struct engine_head *e = arg;
-	e->taken = http_head_copy(h);
-}
-
-static void on_body(void *arg, struct slice s)
-{
-	(void)arg;
-	(void)s;
-}
-
-static const struct http_parser_events events = {.head = on_head, .body = on_body};
-
-void engine_head_init(struct engine_head *e)
-{
-	*e = (struct engine_head){0};
-	e->parser = http_parser_new(HTTP_REQUEST, LIMIT_HTTP_TARGET_BYTES, &events, e);
-	buf_init(&e->text, 2 * LIMIT_HTTP_HEAD_BYTES);
-}
-
-void engine_head_done(struct engine_head *e)
-{
-	http_parser_free(e->parser);
-	buf_done(&e->text);
-}
+#include <inttypes.h>
+#include <stdio.h>
 
 /* ---- requests ---- */
 
-/* As names are compared everywhere: case folded, '_' read as '-'. */
-static bool is_name(struct slice s, const char *name)
+#define FIELDS_OF_OURS 2 /* host, and one of framing */
+
+static bool is_framing(const struct http_field *f)
 {
-	if (s.n != strlen(name))
+	return f->id == HTTP_F_CONTENT_LENGTH || f->id == HTTP_F_TRANSFER_ENCODING;
+}
+
+static bool is_left_out(const struct http_field *f)
+{
+	switch (f->id) {
+	case HTTP_F_CONTENT_LENGTH:
+	case HTTP_F_TRANSFER_ENCODING:
+	case HTTP_F_UPGRADE:
+	case HTTP_F_EXPECT:
+	case HTTP_F_HTTP2_SETTINGS:
+	case HTTP_F_SEC_WEBSOCKET_KEY:
+	case HTTP_F_SEC_WEBSOCKET_VERSION:
+	case HTTP_F_SEC_WEBSOCKET_EXTENSIONS:
+		return true;
+	default:
 		return false;
-	for (size_t i = 0; i < s.n; i++) {
-		uint8_t c = s.p[i] == '_' ? '-' : s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] | 0x20 : s.p[i];
-		if (c != (uint8_t)name[i])
-			return false;
 	}
-	return true;
 }
 
-static bool is_left_out(struct slice name)
-{
-	static const char *const names[] = {"content-length",
-					    "transfer-encoding",
-					    "upgrade",
-					    "expect",
-					    "http2-settings",
-					    "sec-websocket-key",
-					    "sec-websocket-version",
-					    "sec-websocket-extensions"};
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (is_name(name, names[i]))
-			return true;
-	}
-	return false;
-}
-
-static bool is_secret(struct slice name, struct slice value, const char *token)
+static bool is_secret(const struct http_field *f, const char *token)
 {
 	static const char scheme[] = "bearer ";
 	size_t n = sizeof(scheme) - 1;
-	if (token == NULL || !is_name(name, "authorization") || value.n < n ||
+	struct slice value = f->value;
+	if (token == NULL || f->id != HTTP_F_AUTHORIZATION || value.n < n ||
 	    !slice_is_nocase(slice_head(value, n), scheme))
 		return false;
 	value = slice_from(value, n);
@@ -83,74 +49,47 @@ static bool is_secret(struct slice name, struct slice value, const char *token)
 	return slice_is(value, token);
 }
 
-static bool put_fields(struct buf *text, const struct engine_head_in *in, bool *ret_sized)
+/* The fields that pass, with ours. `digits` is where a content-length is written. Returns their number; what is above
+ * LIMIT_HTTP_FIELDS is counted, as a refusal of it, and not stored. */
+static size_t take_fields(const struct engine_head_in *in, struct http_field *fields, char digits[static 21])
 {
 	struct slice name, value;
-	bool host = false;
-	for (struct runner_walk w = runner_walk_of(in->headers); runner_pair_next(&w, &name, &value);) {
-		if (!http_is_one_line(name) || !http_is_one_line(value) || slice_find(name, ':') < name.n)
-			return false;
-		*ret_sized |= is_name(name, "content-length") || is_name(name, "transfer-encoding");
-		host |= is_name(name, "host");
-		if (!is_left_out(name) && !is_secret(name, value, in->token))
-			http_put_field(text, name, value);
+	size_t n = 0;
+	bool host = false, sized = false;
+	for (struct runner_walk w = runner_walk_of(in->headers);
+	     n < LIMIT_HTTP_FIELDS + 1 && runner_pair_next(&w, &name, &value);) {
+		struct http_field f = http_field_of(name, value);
+		sized |= is_framing(&f);
+		host |= f.id == HTTP_F_HOST;
+		if (!is_left_out(&f) && !is_secret(&f, in->token))
+			fields[n++] = f;
 	}
 	if (!host)
-		http_put_field_str(text, "host", "localhost");
-	return true;
+		fields[n++] = http_field_of(SLICE_LIT("host"), SLICE_LIT("localhost"));
+	if (in->streamed) {
+		fields[n++] = http_field_of(SLICE_LIT("transfer-encoding"), SLICE_LIT("chunked"));
+	} else if (sized || in->body_bytes > 0) {
+		int len = snprintf(digits, 21, "%" PRIu64, in->body_bytes);
+		fields[n++] = http_field_of(SLICE_LIT("content-length"), slice_of(digits, (size_t)len));
+	}
+	return n;
 }
 
-/* NULL, or what is wrong with it. */
-static const char *put_text(struct buf *text, const struct engine_head_in *in)
+unsigned engine_head_request(const struct engine_head_in *in, struct http_head **ret, const char **ret_why)
 {
-	bool sized = false;
-	if (in->path.n == 0 || in->path.p[0] != '/' || !http_is_one_line(in->path) ||
-	    slice_find(in->path, ' ') < in->path.n)
-		return "the engine sent a path that is no request target";
-	if (in->method.n == 0 || !http_is_one_line(in->method) || slice_find(in->method, ' ') < in->method.n)
-		return "the engine sent a method that is none";
-	http_put_request_line(text, in->method, in->path);
-	if (!put_fields(text, in, &sized))
-		return "the engine sent a field that is no header line";
-	if (in->streamed)
-		buf_add(text, SLICE_LIT("transfer-encoding: chunked\r\n"));
-	else if (sized || in->body_bytes > 0)
-		http_put_field_u64(text, "content-length", in->body_bytes);
-	http_put_end(text);
-	return NULL;
-}
-
-unsigned engine_head_request(struct engine_head *e, const struct engine_head_in *in, struct http_head **ret,
-			     const char **ret_why)
-{
-	size_t used;
-	buf_reset(&e->text);
-	*ret_why = put_text(&e->text, in);
-	if (*ret_why != NULL)
+	struct http_field fields[LIMIT_HTTP_FIELDS + 1 + FIELDS_OF_OURS];
+	char digits[21];
+	struct http_head h;
+	const struct http_parts parts = {
+	    .method = in->method, .target = in->path, .fields = fields, .n_fields = take_fields(in, fields, digits)};
+	if (in->path.n == 0 || in->path.p[0] != '/') {
+		*ret_why = "the engine sent a path that is no request target";
 		return 400;
-	if (e->text.over) {
-		*ret_why = "the request's head is longer than 32 KiB";
-		return 431;
 	}
-	http_parser_reset(e->parser, false, false);
-	int r = http_parser_feed(e->parser, buf_slice(&e->text), &used);
-	struct http_head *h = TAKE(e->taken);
-	if (h != NULL && r != HTTP_BAD) {
-		*ret = h;
-		return 0;
-	}
-	mem_free(h);
-	return http_parser_error(e->parser, ret_why);
-}
-
-struct slice engine_head_find(struct runner_list headers, const char *name)
-{
-	struct slice key, value;
-	for (struct runner_walk w = runner_walk_of(headers); runner_pair_next(&w, &key, &value);) {
-		if (is_name(key, name))
-			return value;
-	}
-	return SLICE_NONE;
+	unsigned status = http_parts_judge(&parts, LIMIT_HTTP_TARGET_BYTES, &h, ret_why);
+	if (status == 0)
+		*ret = http_head_copy(&h);
+	return status;
 }
 
 /* ---- answers ---- */

@@ -5,15 +5,6 @@
 #include "codec/http_head.h"
 #include "codec/runner_msg.h"
 
-struct engine_head {
-	struct http_parser *parser;
-	struct buf text;
-	struct http_head *taken; /* while parsing */
-};
-
-void engine_head_init(struct engine_head *e);
-void engine_head_done(struct engine_head *e);
-
 struct engine_head_in {
 	struct slice method, path;
 	struct runner_list headers; /* pairs */
@@ -22,13 +13,9 @@ struct engine_head_in {
 	const char *token; /* a field that carries it is left out; NULL: none */
 };
 
-/* Judges it like the head of any client: the same parser, the same bounds; framing is that of the body that is there.
+/* Judges it like the head of any client: the same guards, the same bounds; framing is that of the body that is there.
  * 0 with a head to be freed by mem_free, or the status to answer with and a static sentence. */
-unsigned engine_head_request(struct engine_head *e, const struct engine_head_in *in, struct http_head **ret,
-			     const char **ret_why);
-
-/* The value of a field in the map, or nothing. */
-struct slice engine_head_find(struct runner_list headers, const char *name);
+unsigned engine_head_request(const struct engine_head_in *in, struct http_head **ret, const char **ret_why);
 
 /* Appends the fields of a worker's answer as pairs and returns their number. Repeated names differ in the case of
  * their letters, because the map has unique keys and the engine makes lines of them again; where letters do not

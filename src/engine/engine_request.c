@@ -378,7 +378,7 @@ void engine_request_start(struct engine_tunnel *t, const struct runner_tunnel_do
 	struct runner_tunnel_up abort = {.id = m->id, .kind = RUNNER_UP_RESPONSE_ABORT};
 	struct http_head *h;
 	const char *why;
-	unsigned status = engine_head_request(&t->head, &in, &h, &why);
+	unsigned status = engine_head_request(&in, &h, &why);
 	t->stats.requests++;
 	if (status != 0) {
 		refuse_head(t, m, status, why);

@@ -143,7 +143,7 @@ struct engine_sleeper *engine_sleeper_read(struct engine_tunnel *t, const char *
 	struct http_head *h;
 	const char *why;
 	if (key.n != prefix + ENGINE_PAIR_BYTES || connection.n >= sizeof(connection_id) || r.outcome != 0 ||
-	    format != FORMAT || engine_head_request(&t->head, &in, &h, &why) != 0) {
+	    format != FORMAT || engine_head_request(&in, &h, &why) != 0) {
 		LOG(WARN, "what is remembered of a hibernating WebSocket is not in a form this version knows",
 		    ENGINE_WHO_LOG(t, actor_id));
 		return NULL;

@@ -545,7 +545,7 @@ void engine_socket_start(struct engine_tunnel *t, const struct runner_tunnel_dow
 	struct runner_tunnel_up rejected = {.id = m->id, .kind = RUNNER_UP_WS_CLOSE};
 	struct http_head *h;
 	const char *why;
-	unsigned status = engine_head_request(&t->head, &in, &h, &why);
+	unsigned status = engine_head_request(&in, &h, &why);
 	t->stats.websockets++;
 	if (status != 0) {
 		refuse_head(t, &m->id, status);

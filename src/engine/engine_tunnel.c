@@ -273,7 +273,6 @@ struct engine_tunnel *engine_tunnel_new(const struct engine_tunnel_options *o)
 	struct engine_tunnel *t = mem_zalloc(sizeof(*t));
 	t->magic = TUNNEL_MAGIC;
 	t->o = *o;
-	engine_head_init(&t->head);
 	engine_newcomer_init(t);
 	map_init(&t->by_pair, LIMIT_TUNNEL_FLOWS);
 	map_init(&t->actors, LIMIT_TUNNEL_FLOWS);
@@ -289,7 +288,6 @@ struct engine_tunnel *engine_tunnel_new(const struct engine_tunnel_options *o)
 void engine_tunnel_free(struct engine_tunnel *t)
 {
 	CHECK(list_empty(&t->flows) && list_empty(&t->restores));
-	engine_head_done(&t->head);
 	map_done(&t->by_pair);
 	map_done(&t->actors);
 	buf_done(&t->replies);

@@ -21,7 +21,6 @@ struct engine_tunnel_actor {
 struct engine_tunnel {
 	uint32_t magic;
 	struct engine_tunnel_options o;
-	struct engine_head head;
 	struct map by_pair; /* struct engine_flow */
 	struct map actors;
 	struct list flows;     /* all, listed by their pair or not */

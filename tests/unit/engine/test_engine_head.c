@@ -56,12 +56,10 @@ static void test_what_is_left_out(void **state)
 
 static void test_a_map_that_is_no_head(void **state)
 {
-	struct engine_head e;
 	struct http_head *h = NULL;
 	const char *why = NULL;
 	struct buf pairs;
 	(void)state;
-	engine_head_init(&e);
 	buf_init(&pairs, 1 << 20);
 	size_t n = 0;
 	for (; n <= LIMIT_HTTP_FIELDS; n++) {
@@ -71,14 +69,54 @@ static void test_a_map_that_is_no_head(void **state)
 	}
 	struct engine_head_in in = {
 	    .method = SLICE_LIT("GET"), .path = SLICE_LIT("/"), .headers = runner_list_of(buf_slice(&pairs), n)};
-	assert_int_equal(engine_head_request(&e, &in, &h, &why), 431);
+	assert_int_equal(engine_head_request(&in, &h, &why), 431);
 	assert_non_null(why);
 	in.headers.count = 0;
-	assert_int_equal(engine_head_request(&e, &in, &h, &why), 0);
+	assert_int_equal(engine_head_request(&in, &h, &why), 0);
 	assert_true(slice_is(http_head_get(h, HTTP_F_HOST)->value, "localhost"));
 	mem_free(h);
 	buf_done(&pairs);
-	engine_head_done(&e);
+}
+
+static void test_what_of_a_request_is_left_out(void **state)
+{
+	static const char *const pairs_of[][2] = {
+	    {"Authorization", "Bearer  secret"},
+	    {"Content_Length", "7"},
+	    {"expect", "100-continue"},
+	    {"upgrade", "websocket"},
+	    {"http2-settings", "AAMA"},
+	    {"sec-websocket-key", "k"},
+	    {"accept", " */* "},
+	};
+	struct http_head *h = NULL;
+	const char *why = NULL;
+	struct buf pairs;
+	(void)state;
+	buf_init(&pairs, 1 << 16);
+	for (size_t i = 0; i < ARRAY_SIZE(pairs_of); i++)
+		assert_int_equal(runner_pair_put(&pairs, slice_str(pairs_of[i][0]), slice_str(pairs_of[i][1])), 0);
+	struct engine_head_in in = {.method = SLICE_LIT("POST"),
+				    .path = SLICE_LIT("/"),
+				    .headers = runner_list_of(buf_slice(&pairs), ARRAY_SIZE(pairs_of)),
+				    .body_bytes = 3,
+				    .token = "secret"};
+	assert_int_equal(engine_head_request(&in, &h, &why), 0);
+	assert_int_equal(h->n_fields, 3);
+	assert_true(slice_is(h->fields[0].name, "accept") && slice_is(h->fields[0].value, "*/*"));
+	assert_int_equal(h->fields[1].id, HTTP_F_HOST);
+	assert_int_equal(h->framing, HTTP_FRAMING_LENGTH);
+	assert_int_equal(h->length, 3);
+	mem_free(h);
+	in.token = "another";
+	in.streamed = true;
+	assert_int_equal(engine_head_request(&in, &h, &why), 0);
+	assert_int_equal(h->fields[0].id, HTTP_F_AUTHORIZATION);
+	assert_int_equal(h->framing, HTTP_FRAMING_CHUNKED);
+	mem_free(h);
+	in.path = SLICE_LIT("http://a/");
+	assert_int_equal(engine_head_request(&in, &h, &why), 400);
+	buf_done(&pairs);
 }
 
 int main(void)
@@ -88,6 +126,7 @@ int main(void)
 	    cmocka_unit_test(test_where_letters_end_values_are_joined),
 	    cmocka_unit_test(test_what_is_left_out),
 	    cmocka_unit_test(test_a_map_that_is_no_head),
+	    cmocka_unit_test(test_what_of_a_request_is_left_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
