@@ -182,15 +182,38 @@ void json_put_str(struct buf *out, struct slice s)
 	buf_add_byte(out, '"');
 }
 
+/* 15 digits are what every double holds, 17 what tells each from its neighbours; 0.2 with 17 is 0.20000000000000001. */
+#define DIGITS_MIN 15
+#define DIGITS_MAX 17
+
 static int on_dumped(const char *bytes, size_t n, void *arg)
 {
 	buf_add(arg, slice_of(bytes, n));
 	return 0;
 }
 
+static bool reads_back(struct slice text, const json_t *value)
+{
+	json_t *back = json_loadb((const char *)text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	bool same = back != NULL && json_equal(back, value);
+	json_decref(back);
+	return same;
+}
+
 void json_put(struct buf *out, const json_t *value)
 {
-	CHECK(json_dump_callback(value, on_dumped, out, JSON_COMPACT | JSON_ENCODE_ANY) == 0);
+	struct buf text;
+	buf_init(&text, out->cap);
+	for (unsigned digits = DIGITS_MIN; digits <= DIGITS_MAX; digits++) {
+		size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits);
+		buf_reset(&text);
+		CHECK(json_dump_callback(value, on_dumped, &text, flags) == 0);
+		if (text.over || reads_back(buf_slice(&text), value))
+			break;
+	}
+	buf_add(out, buf_slice(&text));
+	out->over |= text.over;
+	buf_done(&text);
 }
 
 /* ---- base64 (RFC 4648 4 and 5) ---- */

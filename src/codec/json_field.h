@@ -22,7 +22,7 @@ int json_field_bool(const json_t *object, const char *key, bool need, bool *ret,
 
 /* Appends s as a JSON string with quotes. Bytes that are not UTF-8 become U+FFFD. */
 void json_put_str(struct buf *out, struct slice s);
-/* Appends a jansson value compactly. */
+/* Appends a jansson value compactly, numbers in no more digits than it takes to read all of them back the same. */
 void json_put(struct buf *out, const json_t *value);
 
 /* Base64 (RFC 4648): with padding, or in the URL alphabet without any. decode: false on malformed input, of which

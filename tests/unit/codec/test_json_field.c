@@ -279,6 +279,26 @@ static void test_base64_bound(void **state)
 	buf_done(&out);
 }
 
+static void test_numbers_in_as_few_digits_as_it_takes(void **state)
+{
+	static const char *const texts[] = {
+	    "0.2", "[0.1,1.0,2]", "0.30000000000000004", "{\"a\":{\"b\":-1.5e300}}", "5e-324", "9007199254740993"};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct buf out;
+		buf_init(&out, 1000);
+		json_t *value = json_field_parse(slice_str(texts[i]), NULL), *back;
+		json_put(&out, value);
+		back = json_field_parse(buf_slice(&out), NULL);
+		assert_true(json_equal(back, value));
+		if (strchr(texts[i], 'e') == NULL) /* exponents may be written in more ways than one */
+			assert_string_equal(buf_text(&out), texts[i]);
+		json_decref(value);
+		json_decref(back);
+		buf_done(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,7 +306,7 @@ int main(void)
 	    cmocka_unit_test(test_only),         cmocka_unit_test(test_getters),
 	    cmocka_unit_test(test_put_str),      cmocka_unit_test(test_put),
 	    cmocka_unit_test(test_base64),       cmocka_unit_test(test_base64_malformed),
-	    cmocka_unit_test(test_base64_bound),
+	    cmocka_unit_test(test_base64_bound), cmocka_unit_test(test_numbers_in_as_few_digits_as_it_takes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
