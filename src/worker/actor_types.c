@@ -97,6 +97,26 @@ static void retire(struct actor_types *t, struct actor_type *type)
 	t->old[t->n_old++] = type;
 }
 
+/* One of the replaced that is just as this one, no longer among them; or NULL. */
+static struct actor_type *take_back(struct actor_types *t, const struct actor_type *like)
+{
+	for (size_t i = 0; i < t->n_old; i++) {
+		struct actor_type *type = t->old[i];
+		if (strcmp(type->name, like->name) == 0 && actor_type_equal(type, like)) {
+			t->old[i] = t->old[--t->n_old];
+			return type;
+		}
+	}
+	return NULL;
+}
+
+/* The same as another is that other: whoever is of it stays as it is. */
+static void keep(struct actor_type **type, struct actor_type *as)
+{
+	actor_type_free(*type);
+	*type = as;
+}
+
 void actor_types_replace(struct actor_types *t, struct actor_type **types, actor_types_told *told, void *arg,
 			 struct actor_types_change *ret)
 {
@@ -104,18 +124,22 @@ void actor_types_replace(struct actor_types *t, struct actor_type **types, actor
 	number(types);
 	for (size_t i = 0; types[i] != NULL; i++) {
 		struct actor_type **was = &t->current[place_of(t->current, slice_str(types[i]->name))];
+		if (*was != NULL && actor_type_equal(*was, types[i])) {
+			n.unchanged++;
+			keep(&types[i], *was);
+			continue;
+		}
 		if (*was == NULL) {
 			n.added++;
 			tell(told, arg, "added", types[i]->name);
-		} else if (actor_type_equal(*was, types[i])) {
-			n.unchanged++;
-			actor_type_free(types[i]);
-			types[i] = *was;
 		} else {
 			n.changed++;
 			tell(told, arg, "changed", types[i]->name);
 			retire(t, *was);
 		}
+		struct actor_type *again = take_back(t, types[i]);
+		if (again != NULL)
+			keep(&types[i], again);
 	}
 	for (size_t i = 0; t->current[i] != NULL; i++) {
 		if (types[place_of(types, slice_str(t->current[i]->name))] != NULL)

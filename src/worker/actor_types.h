@@ -4,7 +4,8 @@
  * An actor type never changes: a reload puts another in its place. Workers and
  * actors go on with the one they began with, so a replaced type is kept until
  * its user says that nothing refers to it any more (actor_types_sweep). A type
- * that a reload leaves as it was keeps its identity, and nobody notices. */
+ * that a reload leaves as it was keeps its identity, and nobody notices; one
+ * that a reload brings back while it is kept is the same again. */
 #pragma once
 
 #include "base/buf.h"

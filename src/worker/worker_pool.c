@@ -127,6 +127,13 @@ void worker_pool_retire(struct worker_pool *p, const struct actor_type *type)
 		worker_retire(worker_at(node));
 }
 
+void worker_pool_renew(struct worker_pool *p, const struct actor_type *type)
+{
+	struct worker_kind *k = find_kind(p, type);
+	if (k != NULL)
+		k->retired = false;
+}
+
 bool worker_pool_forget(struct worker_pool *p, const struct actor_type *type)
 {
 	struct worker_kind *k = find_kind(p, type);

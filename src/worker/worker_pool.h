@@ -101,6 +101,8 @@ void worker_place_alarm(struct place *pl, int64_t due_wall_ms, int32_t attempt);
 
 /* The type was replaced or removed: its shared workers end as soon as they are empty. Idempotent. */
 void worker_pool_retire(struct worker_pool *p, const struct actor_type *type);
+/* The type is in force again. Idempotent. */
+void worker_pool_renew(struct worker_pool *p, const struct actor_type *type);
 /* Forgets a type. False while a worker or a place is of it: then it is still referred to. */
 bool worker_pool_forget(struct worker_pool *p, const struct actor_type *type);
 /* For starts from now on. */

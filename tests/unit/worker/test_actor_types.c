@@ -103,7 +103,7 @@ static void test_the_replaced_stay_until_they_are_let_go(void **state)
 	const struct actor_type *a = actor_types_at(t, 0);
 	replace(t, "b:y", "removed a");
 	assert_ptr_equal(actor_types_old(t, 0), a);
-	replace(t, "a:x b:z", "added a, changed b");
+	replace(t, "a:w b:z", "added a, changed b");
 	assert_ptr_not_equal(actor_types_find(t, SLICE_LIT("a")), a);
 	assert_int_equal(actor_types_sweep(t, on_let_go, (void *)(uintptr_t)a), 1);
 	assert_ptr_equal(actor_types_old(t, 0), a);
@@ -113,18 +113,34 @@ static void test_the_replaced_stay_until_they_are_let_go(void **state)
 	actor_types_free(t);
 }
 
+static void test_one_that_comes_back_is_the_same_again(void **state)
+{
+	struct actor_types *t = actor_types_new(types("a:1 b:1"));
+	const struct actor_type *a = actor_types_find(t, SLICE_LIT("a")), *b = actor_types_find(t, SLICE_LIT("b"));
+	(void)state;
+	replace(t, "a:2", "changed a, removed b");
+	replace(t, "a:1 b:1", "changed a, added b");
+	assert_ptr_equal(actor_types_find(t, SLICE_LIT("a")), a);
+	assert_ptr_equal(actor_types_find(t, SLICE_LIT("b")), b);
+	assert_string_equal(actor_types_old(t, 0)->argv[0], "2");
+	assert_null(actor_types_old(t, 1));
+	actor_types_free(t);
+}
+
 static void test_replaced_ones_have_a_bound(void **state)
 {
 	(void)state;
 	struct actor_types *t = actor_types_new(types("a:0 b:y"));
 	struct actor_types_change change;
 	for (int i = 0; i < LIMIT_ACTOR_TYPES_OLD; i++) {
-		struct actor_type **next = types(i % 2 == 0 ? "a:1 b:y" : "a:0 b:y");
+		struct actor_type **next = types("a:0 b:y");
+		next[0]->sleep_after_ms = i;
 		assert_true(actor_types_has_room(t, next));
 		actor_types_replace(t, next, NULL, NULL, &change);
 		assert_int_equal(change.changed, 1);
 	}
 	struct actor_type **same = types("a:0 b:y c:1"), **more = types("a:1 b:y");
+	same[0]->sleep_after_ms = LIMIT_ACTOR_TYPES_OLD - 1;
 	assert_true(actor_types_has_room(t, same));
 	assert_false(actor_types_has_room(t, more));
 	assert_int_equal(actor_types_sweep(t, on_let_go, NULL), 0);
@@ -244,6 +260,7 @@ int main(void)
 	    cmocka_unit_test(test_names),
 	    cmocka_unit_test(test_the_unchanged_keep_their_identity),
 	    cmocka_unit_test(test_the_replaced_stay_until_they_are_let_go),
+	    cmocka_unit_test(test_one_that_comes_back_is_the_same_again),
 	    cmocka_unit_test(test_replaced_ones_have_a_bound),
 	    cmocka_unit_test(test_every_setting_counts),
 	};
