@@ -324,6 +324,7 @@ static void act_report_running(struct actor *a)
 {
 	LOG(INFO, "actor is running", ACTOR_LOG(a));
 	actor_count_running(a);
+	actor_table_start_worked(a->table, a);
 	report(a, &(struct actor_report){.kind = REPORT_RUNNING});
 	if (a->intents_asked != 0)
 		actor_post(a, LIFE_EV_INTENT);
@@ -358,6 +359,8 @@ static void act_report_stopped(struct actor *a)
 {
 	log_stopped(a);
 	actor_count_stopped(a);
+	if (a->how == STOPPED_START_FAILED)
+		actor_table_start_failed(a->table, a);
 	if (a->alarm_calling)
 		actor_alarm_over(a, false, "the worker left before it answered the alarm call");
 	struct list left;

@@ -25,8 +25,13 @@ struct actor_kind {
 	uint32_t n_actors;    /* incarnations, stopped ones with a seat included */
 	uint32_t n_placing;
 	uint32_t n_wanted; /* seats the pool asked for, <= n_placing */
-	bool stale;        /* its type was replaced or removed */
-	bool removed;      /* nothing took its place */
+
+	/* Once its type was replaced or removed: */
+	bool stale;
+	bool halted;                        /* its actors are left alone */
+	uint8_t n_failed;                   /* starts of the successor in a row */
+	const struct actor_type *successor; /* NULL: the type was removed */
+	struct list untaken;                /* actor.stale: those that the driver has not taken */
 };
 
 /* What every record of an actor's life carries. */
@@ -38,7 +43,8 @@ struct actor {
 	uint32_t magic;
 	struct actor_table *table;
 	struct map_node by_id;
-	struct list all, ready, stale; /* the table's lists */
+	struct list all, ready; /* the table's lists */
+	struct list stale;      /* actor_kind.untaken */
 	struct actor_ref ref;
 	char *name, *key, *namespace_name; /* own copies */
 	const struct actor_type *type;
@@ -138,4 +144,7 @@ void actor_table_unlist(struct actor_table *t, struct actor *a);
 /* Its memory goes now. */
 void actor_table_forget(struct actor_table *t, struct actor *a);
 /* Ends a runtime call from the coming actor_table_run. */
+/* A start of the actor's type worked or failed, not for want of room: rolling over to that type depends on it. */
+void actor_table_start_worked(struct actor_table *t, const struct actor *a);
+void actor_table_start_failed(struct actor_table *t, const struct actor *a);
 void actor_table_answer(struct actor_table *t, struct runtime_call *call, enum runtime_outcome outcome);

@@ -11,6 +11,7 @@
 #include "actor/actor.h"
 
 #include "base/limits.h"
+#include "base/log.h"
 
 #define TABLE_MAGIC 0x6163746cu
 
@@ -29,7 +30,6 @@ struct actor_table {
 	struct map by_id;  /* live incarnations */
 	struct list all;   /* the same */
 	struct list ready; /* of them, those with something to do */
-	struct list stale; /* of them, those of replaced types that the driver has not taken */
 	struct list kinds; /* struct actor_kind */
 	struct list answers;
 	size_t n_actors; /* in memory: live ones, and stopped ones whose seat is not gone yet */
@@ -59,6 +59,7 @@ static struct actor_kind *need_kind(struct actor_table *t, const struct actor_ty
 	k->type = type;
 	list_init(&k->node);
 	list_init(&k->idle);
+	list_init(&k->untaken);
 	list_push_back(&t->kinds, &k->node);
 	return k;
 }
@@ -240,45 +241,110 @@ void actor_table_intend_sleep(struct actor_table *t, const struct actor_ref *ref
 		actor_intend(a, ACTOR_INTENT_SLEEP);
 }
 
+static void retire_kind(struct actor_kind *k, const struct actor_types *types)
+{
+	const struct actor_type *now = actor_types_find(types, slice_str(k->type->name));
+	bool goes_on = k->stale && k->successor == now; /* as far as this type goes nothing has changed */
+	k->stale = now != k->type;
+	k->successor = now;
+	if (!goes_on) {
+		k->halted = false;
+		k->n_failed = 0;
+	}
+}
+
 void actor_table_retire(struct actor_table *t, const struct actor_types *types)
 {
-	LIST_FOR (&t->kinds, node) {
-		struct actor_kind *k = CONTAINER_OF(node, struct actor_kind, node);
-		k->stale = !actor_types_is_current(types, k->type);
-		k->removed = actor_types_find(types, slice_str(k->type->name)) == NULL;
-	}
+	LIST_FOR (&t->kinds, node)
+		retire_kind(CONTAINER_OF(node, struct actor_kind, node), types);
 	LIST_FOR (&t->all, node) {
 		struct actor *a = CONTAINER_OF(node, struct actor, all);
 		list_remove(&a->stale);
 		if (!a->kind->stale)
 			continue;
-		if (a->kind->removed || a->state == LIFE_PLACING)
-			list_push_front(&t->stale, &a->stale);
+		if (a->state == LIFE_PLACING)
+			list_push_front(&a->kind->untaken, &a->stale);
 		else
-			list_push_back(&t->stale, &a->stale);
+			list_push_back(&a->kind->untaken, &a->stale);
 	}
 	for (size_t i = 0; actor_types_old(types, i) != NULL; i++)
 		worker_pool_retire(t->pool, actor_types_old(types, i));
+	for (size_t i = 0; actor_types_at(types, i) != NULL; i++)
+		worker_pool_renew(t->pool, actor_types_at(types, i));
 	loop_post(t->loop, &t->nudge);
+}
+
+static struct actor *take_stale(struct actor_table *t, bool removed)
+{
+	LIST_FOR (&t->kinds, node) {
+		struct actor_kind *k = CONTAINER_OF(node, struct actor_kind, node);
+		if (!k->halted && (k->successor == NULL) == removed && !list_empty(&k->untaken))
+			return CONTAINER_OF(list_pop(&k->untaken), struct actor, stale);
+	}
+	return NULL;
 }
 
 bool actor_table_next_stale(struct actor_table *t, struct actor_ref *ret)
 {
-	struct list *node = list_pop(&t->stale);
-	if (node == NULL)
+	const struct actor *a = take_stale(t, true);
+	if (a == NULL)
+		a = take_stale(t, false);
+	if (a == NULL)
 		return false;
-	*ret = CONTAINER_OF(node, struct actor, stale)->ref;
+	*ret = a->ref;
 	return true;
 }
 
-size_t actor_table_count_stale(const struct actor_table *t)
+void actor_table_start_worked(struct actor_table *t, const struct actor *a)
+{
+	bool halted = false;
+	LIST_FOR (&t->kinds, node) {
+		struct actor_kind *k = CONTAINER_OF(node, struct actor_kind, node);
+		if (!k->stale || k->successor != a->type)
+			continue;
+		halted |= k->halted;
+		k->halted = false;
+		k->n_failed = 0;
+	}
+	if (halted)
+		LOG(INFO, "an actor starts on the new settings; rolling over goes on",
+		    LOG_STR("actor_name", a->type->name));
+}
+
+void actor_table_start_failed(struct actor_table *t, const struct actor *a)
+{
+	size_t left = 0;
+	LIST_FOR (&t->kinds, node) {
+		struct actor_kind *k = CONTAINER_OF(node, struct actor_kind, node);
+		if (!k->stale || k->halted || k->successor != a->type || ++k->n_failed < LIMIT_ROLL_OVER_FAILURES)
+			continue;
+		k->halted = true;
+		left += k->n_actors;
+	}
+	if (left > 0)
+		LOG(ERROR, "rolling over is halted: actors do not start on the new settings",
+		    LOG_STR("actor_name", a->type->name), LOG_NUM("failures", LIMIT_ROLL_OVER_FAILURES),
+		    LOG_STR("why", a->message), LOG_NUM("actors_left", left));
+}
+
+static size_t count_stale(const struct actor_table *t, bool halted)
 {
 	size_t n = 0;
 	LIST_FOR (&t->kinds, node) {
 		const struct actor_kind *k = CONTAINER_OF(node, struct actor_kind, node);
-		n += k->stale ? k->n_actors : 0;
+		n += k->stale && k->halted == halted ? k->n_actors : 0;
 	}
 	return n;
+}
+
+size_t actor_table_count_stale(const struct actor_table *t)
+{
+	return count_stale(t, false);
+}
+
+size_t actor_table_count_halted(const struct actor_table *t)
+{
+	return count_stale(t, true);
 }
 
 bool actor_table_forget_type(struct actor_table *t, const struct actor_type *type)
@@ -322,7 +388,6 @@ int actor_table_open(const struct worker_pool_options *pool, struct driver *driv
 	map_init(&t->by_id, LIMIT_ACTORS);
 	list_init(&t->all);
 	list_init(&t->ready);
-	list_init(&t->stale);
 	list_init(&t->kinds);
 	list_init(&t->answers);
 	loop_task_init(&t->nudge, on_nudge, t);

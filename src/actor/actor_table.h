@@ -59,11 +59,14 @@ void actor_table_intend_sleep(struct actor_table *t, const struct actor_ref *a);
 /* After types were replaced: the live incarnations of replaced ones are to be ended by the driver, one by one, as it
  * takes them with actor_table_next_stale. Their shared workers end when they are empty. */
 void actor_table_retire(struct actor_table *t, const struct actor_types *types);
-/* Takes out one that was not taken since then; first those of removed types and those that wait for a worker, which
- * start nothing when they end. False: there is none. */
+/* Takes out one that was not taken since then; first those of removed types, of a type first those that wait for a
+ * worker: they start nothing when they end. False: there is none. After LIMIT_ROLL_OVER_FAILURES failed starts in a row
+ * of the type that took its place a type's actors are left alone, until a start works or another type takes its place.
+ */
 bool actor_table_next_stale(struct actor_table *t, struct actor_ref *ret);
-/* Incarnations of replaced types, live or leaving. */
+/* Incarnations of replaced types, live or leaving, but for those that are left alone, and these. */
 size_t actor_table_count_stale(const struct actor_table *t);
+size_t actor_table_count_halted(const struct actor_table *t);
 /* Forgets a replaced type; false while an actor or a worker is of it. */
 bool actor_table_forget_type(struct actor_table *t, const struct actor_type *type);
 

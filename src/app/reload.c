@@ -115,6 +115,12 @@ static size_t left(const struct reload *r)
 	return r->o.mode->ops->rolling(r->o.mode);
 }
 
+static size_t halted(const struct reload *r)
+{
+	const struct actor_table *actors = r->o.mode->ops->actors(r->o.mode);
+	return actors == NULL ? 0 : actor_table_count_halted(actors);
+}
+
 static void apply(struct reload *r, struct config *next, const struct log_target *log, struct names *n,
 		  struct actor_types_change *ret)
 {
@@ -194,13 +200,13 @@ void reload_tick(struct reload *r)
 
 void reload_progress(struct reload *r)
 {
-	if (r->rolling)
+	if (r->rolling && left(r) > 0)
 		LOG(INFO, "rolling over to the new configuration", LOG_NUM("actors_left", left(r)));
 }
 
 void reload_status(const struct reload *r, struct buf *out)
 {
-	buf_addf(out, ",\"rolling_over\":%zu,\"restart_needed\":[", left(r));
+	buf_addf(out, ",\"rolling_over\":%zu,\"rollover_halted\":%zu,\"restart_needed\":[", left(r), halted(r));
 	buf_add(out, buf_slice(&r->restart));
 	buf_add_byte(out, ']');
 }

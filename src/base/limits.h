@@ -106,6 +106,7 @@
 #define LIMIT_RESOLVES 8 /* threads in the name service; it gives up by itself after half a minute */
 
 /* Reloading. */
+#define LIMIT_ROLL_OVER_FAILURES 3 /* failed starts in a row on new settings; then nobody else is restarted on them */
 #define LIMIT_ACTOR_TYPES_OLD 1024 /* replaced types whose actors are not all gone; more reloads are refused */
 
 /* Hibernating WebSockets. */

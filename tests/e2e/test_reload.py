@@ -265,6 +265,67 @@ def test_a_command_that_does_not_start_holds_nobody_up(site):
         assert version_of(one) == "3"
 
 
+HALTED = "rolling over is halted: actors do not start on the new settings"
+
+
+def halted_site(site):
+    """Six actors, three of which did not start on the new settings, and the pids of the rest."""
+    daemon = site.start({"probe": site.type()}, {"starts_max": 1})
+    actors = [daemon.create("probe", f"k{i}") for i in range(6)]
+    for one in actors:
+        one.wait_running()
+    site.reload({"probe": site.type("2", environment={"PROBE_START_STATUS": "500"})}, starts_max=1)
+    record = daemon.wait_log(lambda record: record.get("msg") == HALTED)
+    assert (record["actor_name"], record["failures"], record["actors_left"]) == ("probe", 3, 3)
+    assert "500" in record["why"]
+    status = site.status()
+    assert (status["rolling_over"], status["rollover_halted"]) == (0, 3)
+    pids = {one: one.get("/pid") for one in actors}
+    down = [one for one, answer in pids.items() if answer.status_code != 200]
+    assert len(down) == 3 and {pids[one].json()["code"] for one in down} == {"start_failed"}
+    left = {one: pids[one].text for one in actors if one not in down}
+    assert {version_of(one) for one in left} == {"1"}
+    return down, left
+
+
+def test_failing_starts_halt_rolling_over_until_the_type_is_corrected(site):
+    down, left = halted_site(site)
+    site.reload({"probe": site.type("3")}, starts_max=1)
+    site.rolled()
+    assert site.status()["rollover_halted"] == 0
+    assert {version_of(one) for one in left} == {"3"}
+    for one in down:
+        wait_for(lambda one=one: one.get("/pid").status_code == 200, 30, "an answer after the back-off")
+        assert version_of(one) == "3"
+
+
+@pytest.mark.parametrize("isolation", ["actor", "shared"])
+def test_a_type_that_is_back_while_its_actors_still_end(site, isolation):
+    daemon = site.start({"probe": site.type(isolation=isolation)})
+    slow, quick = daemon.create("probe", "slow"), daemon.create("probe", "quick")
+    slow.wait_running()
+    quick.wait_running()
+    caller = threading.Thread(target=lambda: slow.get("/sleep?s=2"))
+    caller.start()
+    wait_for(lambda: [event for event in site.trace.events("request") if "/sleep" in event["target"]])
+    site.reload({"other": site.type()})
+    site.reload({"probe": site.type(isolation=isolation)})
+    caller.join()
+    site.rolled()
+    assert version_of(slow) == version_of(quick) == "1"
+
+
+def test_taking_a_change_back_leaves_alone_what_was_not_touched(site):
+    down, left = halted_site(site)
+    site.reload({"probe": site.type()}, starts_max=1)
+    site.rolled()
+    assert site.status()["rollover_halted"] == 0
+    assert {one: one.get("/pid").text for one in left} == left
+    for one in down:
+        wait_for(lambda one=one: one.get("/pid").status_code == 200, 30, "an answer after the back-off")
+        assert version_of(one) == "1"
+
+
 def test_what_ran_of_a_removed_type_runs_again_with_the_daemon(site):
     daemon = site.start({"probe": site.type(), "gone": site.type()})
     made = daemon.create("gone", "k", crash_policy="restart")

@@ -216,6 +216,12 @@ void worker_pool_retire(struct worker_pool *p, const struct actor_type *type)
 	world_n_retired++;
 }
 
+void worker_pool_renew(struct worker_pool *p, const struct actor_type *type)
+{
+	(void)p;
+	(void)type;
+}
+
 bool worker_pool_forget(struct worker_pool *p, const struct actor_type *type)
 {
 	(void)p;

@@ -251,6 +251,88 @@ static void test_one_that_ends_by_itself_is_not_handed_out(void **state)
 	actor_types_free(types);
 }
 
+/* An actor that was taken up ends on its old type and fails to start on the new one. */
+static void fail_on(const struct actor_type *type, const char *id)
+{
+	world_stop(id, 1, "restart", 0);
+	world_turn();
+	world_lost(world_place_of(id, 1), PLACE_STOPPED, NULL);
+	world_turn();
+	assert_int_equal(world_start_with(id, 2, type, 0), 0);
+	world_turn();
+	world_lost(world_place_of(id, 2), PLACE_START_FAILED, "no such file");
+	world_turn();
+}
+
+static void test_failing_starts_halt_rolling_over(void **state)
+{
+	static const char *const ids[] = {"a", "b", "c", "d", "e", "f"};
+	struct actor_ref ref;
+	(void)state;
+	world_open();
+	struct actor_types *types = world_types_of(&world_type);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		(void)world_running(ids[i], 1, actor_types_at(types, 0));
+	replace(types, world_type.name, 5);
+	actor_table_retire(world_table, types);
+	for (size_t i = 0; i < LIMIT_ROLL_OVER_FAILURES; i++) {
+		assert_true(actor_table_next_stale(world_table, &ref));
+		assert_string_equal(ref.id, ids[i]);
+		fail_on(actor_types_at(types, 0), ref.id);
+	}
+	assert_false(actor_table_next_stale(world_table, &ref));
+	assert_int_equal(actor_table_count_stale(world_table), 0);
+	assert_int_equal(actor_table_count_halted(world_table), 3);
+
+	/* Nothing that concerns this type. */
+	actor_table_retire(world_table, types);
+	assert_false(actor_table_next_stale(world_table, &ref));
+
+	/* A start that works, for whatever reason it was made. */
+	(void)world_running("a", 3, actor_types_at(types, 0));
+	assert_int_equal(actor_table_count_halted(world_table), 0);
+	assert_true(actor_table_next_stale(world_table, &ref));
+	assert_string_equal(ref.id, "d");
+	for (size_t i = 0; i < LIMIT_ROLL_OVER_FAILURES - 1; i++) {
+		assert_int_equal(world_start_with("b", 4 + (int64_t)i, actor_types_at(types, 0), 0), 0);
+		world_turn();
+		world_lost(world_place_of("b", 4 + (int64_t)i), PLACE_START_FAILED, "no such file");
+		world_turn();
+	}
+	assert_int_equal(actor_table_count_halted(world_table), 0); /* not as many in a row */
+
+	/* Another type takes its place: it may be a better one. */
+	fail_on(actor_types_at(types, 0), "d");
+	assert_int_equal(actor_table_count_halted(world_table), 2);
+	replace(types, world_type.name, 6);
+	actor_table_retire(world_table, types);
+	assert_int_equal(actor_table_count_halted(world_table), 0);
+	assert_true(actor_table_next_stale(world_table, &ref));
+	world_close();
+	actor_types_free(types);
+}
+
+static void test_a_change_that_is_taken_back(void **state)
+{
+	struct actor_ref ref;
+	(void)state;
+	world_open();
+	struct actor_types *types = world_types_of(&world_type);
+	replace(types, world_type.name, 4);
+	const struct actor_type *old = actor_types_at(types, 0);
+	(void)world_running("a", 1, old);
+	replace(types, world_type.name, 5);
+	actor_table_retire(world_table, types);
+	assert_int_equal(actor_table_count_stale(world_table), 1);
+	replace(types, world_type.name, 4);
+	assert_ptr_equal(actor_types_at(types, 0), old);
+	actor_table_retire(world_table, types);
+	assert_int_equal(actor_table_count_stale(world_table), 0);
+	assert_false(actor_table_next_stale(world_table, &ref));
+	world_close();
+	actor_types_free(types);
+}
+
 int main(void)
 {
 	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, STDERR_FILENO);
@@ -265,6 +347,8 @@ int main(void)
 	    cmocka_unit_test(test_close_ends_everything),
 	    cmocka_unit_test(test_actors_of_replaced_types_are_handed_out_once),
 	    cmocka_unit_test(test_one_that_ends_by_itself_is_not_handed_out),
+	    cmocka_unit_test(test_failing_starts_halt_rolling_over),
+	    cmocka_unit_test(test_a_change_that_is_taken_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
