@@ -78,6 +78,8 @@ bool bare_bool(struct bare_reader *r)
 uint64_t bare_uint(struct bare_reader *r)
 {
 	uint64_t v = 0;
+	if (r->p < r->end && *r->p < 0x80)
+		return *r->p++; /* as nearly all lengths */
 	for (unsigned i = 0; i < VARINT_MAX; i++) {
 		const uint8_t *p = bare_fixed(r, 1);
 		if (p == NULL)

@@ -111,18 +111,23 @@ static size_t variants_of(struct slice name)
 	return (size_t)1 << letters;
 }
 
-/* The name in small letters, but for those whose bit in `variant` is set. */
-static void put_variant(struct slice name, size_t variant, struct buf *out)
+/* The name in small letters, but for those whose bit in `variant` is set. Lives until the next. */
+static struct slice variant_of(struct slice name, size_t variant, struct buf *out)
 {
 	size_t bit = 0;
+	buf_reset(out);
+	uint8_t *to = buf_reserve(out, name.n);
+	CHECK(to != NULL); /* it is part of a head */
 	for (size_t i = 0; i < name.n; i++) {
 		uint8_t c = name.p[i];
 		if (is_letter(c)) {
 			c = (uint8_t)(bit < VARIANT_LETTERS && (variant >> bit & 1) != 0 ? c & 0xdf : c | 0x20);
 			bit++;
 		}
-		buf_add_byte(out, c);
+		to[i] = c;
 	}
+	buf_claim(out, name.n);
+	return buf_slice(out);
 }
 
 static bool same_name(const struct http_field *a, const struct http_field *b)
@@ -160,17 +165,18 @@ static size_t occurrence(struct putting *p, uint16_t at)
 	return n;
 }
 
-/* The value, with all that follow under this name when no further key is left for them. */
-static void put_value(struct putting *p, uint16_t at, bool last)
+/* The value and all that follow under this name, no further key being left for them. Lives until the next. */
+static struct slice joined(struct putting *p, uint16_t at)
 {
 	buf_reset(&p->value);
 	buf_add(&p->value, p->h->fields[at].value);
-	for (uint16_t i = (uint16_t)(at + 1); last && i < p->h->n_fields; i++) {
+	for (uint16_t i = (uint16_t)(at + 1); i < p->h->n_fields; i++) {
 		if (!same_name(&p->h->fields[i], &p->h->fields[at]) || !is_fit(p, &p->h->fields[i]))
 			continue;
 		buf_add(&p->value, SLICE_LIT(", "));
 		buf_add(&p->value, p->h->fields[i].value);
 	}
+	return buf_slice(&p->value);
 }
 
 static bool put_field(struct putting *p, uint16_t at)
@@ -179,10 +185,8 @@ static bool put_field(struct putting *p, uint16_t at)
 	size_t variants = variants_of(f->name), n = occurrence(p, at);
 	if (n >= variants)
 		return false;
-	buf_reset(&p->name);
-	put_variant(f->name, n, &p->name);
-	put_value(p, at, n + 1 == variants);
-	return runner_pair_put(p->pairs, buf_slice(&p->name), buf_slice(&p->value)) == 0;
+	struct slice value = n + 1 == variants ? joined(p, at) : f->value;
+	return runner_pair_put(p->pairs, variant_of(f->name, n, &p->name), value) == 0;
 }
 
 size_t engine_head_answer(const struct http_head *h, bool keep_length, struct buf *pairs, bool *ret_unfit)
