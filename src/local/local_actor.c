@@ -9,7 +9,6 @@
  *
  * Reports come from inside the actor table, so they only note a wish; on_work
  * acts on it in the tick. */
-#include "local/local_alarm_failed.h"
 #include "local/local_driver_private.h"
 
 #include "base/log.h"
@@ -20,15 +19,8 @@
 #include <stdio.h>
 #include <sys/random.h>
 
-#define ALARM_ATTEMPTS_MAX 6
-#define ALARM_RETRY_FIRST_MS 2000
-
-/* What every record of an actor's life carries. */
-#define RECORD_LOG(a) LOG_ACTOR_OF((a)->rec.id, (a)->rec.name, (a)->rec.key, (a)->rec.generation)
-
 static void on_work(void *arg);
 static void on_back_off(void *arg);
-static void on_alarm_again(void *arg);
 
 static const char *const dropped_reason = "the daemon is stopping";
 
@@ -72,7 +64,7 @@ struct local_actor *local_actor_new(struct local_driver *d, struct store_actor *
 	list_init(&a->destroys);
 	loop_task_init(&a->work, on_work, a);
 	timer_init(&a->back_off, d->l->o.loop, on_back_off, a);
-	timer_init(&a->alarm_again, d->l->o.loop, on_alarm_again, a);
+	timer_init(&a->alarm_again, d->l->o.loop, local_actor_alarm_again, a);
 	return a;
 }
 
@@ -556,75 +548,6 @@ static char *crashed_json(const char *message)
 	return text;
 }
 
-static void on_alarm_saved(struct store_job *job)
-{
-	struct store_alarm *s = CONTAINER_OF(job, struct store_alarm, job);
-	struct local_driver *d = s->user;
-	if (job->result < 0)
-		LOG(ERROR, "an alarm's outcome was not recorded; it will ring again after a restart",
-		    LOG_NUM("actor_number", s->actor_number));
-	mem_free(s);
-	local_driver_job_done(d);
-}
-
-static void save_alarm(struct local_actor *a, int64_t due_wall_ms, int64_t now_due_wall_ms)
-{
-	struct local_driver *d = a->d;
-	struct store_alarm *s = mem_zalloc(sizeof(*s));
-	s->job.done = on_alarm_saved;
-	s->actor_number = a->rec.number;
-	s->due_wall_ms = now_due_wall_ms;
-	s->only_if_due_wall_ms = due_wall_ms;
-	s->attempts = a->alarm_attempts;
-	s->user = d;
-	d->jobs++;
-	store_alarm(d->l->o.store, s);
-}
-
-static void give_up_alarm(struct local_actor *a, int64_t due_wall_ms, const char *why)
-{
-	LOG(ERROR, "alarm given up after six attempts", RECORD_LOG(a), LOG_NUM("due_ms", due_wall_ms),
-	    LOG_STR("reason", why == NULL ? "" : why));
-	local_alarm_failed_keep(a->d, a->rec.number, due_wall_ms, why);
-}
-
-/* The alarm that was due rang: gone when ok, else again later, six times in all. Its due time stays what the worker
- * set; the attempts are counted durably. */
-static void alarm_over(struct local_actor *a, int64_t due_wall_ms, bool ok, const char *why)
-{
-	int32_t attempts = ok ? 0 : a->alarm_attempts + 1;
-	bool again = !ok && attempts < ALARM_ATTEMPTS_MAX;
-	int64_t wait_ms = again ? (int64_t)ALARM_RETRY_FIRST_MS << (attempts - 1) : 0;
-	if (a->rec.alarm_at_wall_ms != due_wall_ms)
-		return; /* set anew meanwhile */
-	if (again)
-		LOG(WARN, "alarm failed; it rings again", RECORD_LOG(a), LOG_NUM("attempt", attempts),
-		    LOG_NUM("next_ms", wait_ms), LOG_STR("reason", why == NULL ? "" : why));
-	else if (!ok)
-		give_up_alarm(a, due_wall_ms, why);
-	a->alarm_attempts = again ? attempts : 0;
-	if (again) {
-		timer_arm(&a->alarm_again, wait_ms);
-	} else {
-		a->rec.alarm_at_wall_ms = 0;
-		a->alarm_wish = true; /* the actor's own timer is told in the tick */
-		local_actor_poke(a);
-	}
-	save_alarm(a, due_wall_ms, again ? due_wall_ms : 0);
-}
-
-static void on_alarm_again(void *arg)
-{
-	struct local_actor *a = CAST(struct local_actor, arg, LOCAL_ACTOR_MAGIC);
-	if (a->rec.alarm_at_wall_ms <= 0)
-		return;
-	if (a->state == LA_LIVE)
-		a->alarm_wish = true;
-	else if (a->state != LA_WAKING)
-		a->wake_wish = true;
-	local_actor_poke(a);
-}
-
 static void on_running(struct local_actor *a)
 {
 	int64_t now = clock_wall_ms();
@@ -709,7 +632,7 @@ static void on_stopped(struct local_actor *a, const struct actor_report *r)
 		stop_rolling(a);
 		note_failure(a, r);
 		if (due_now && !timer_armed(&a->alarm_again))
-			alarm_over(a, due, false, r->message);
+			local_actor_alarm_over(a, due, false, r->message);
 	}
 	a->rec.crashes = a->restart.failures;
 	a->state = LA_ENDING;
@@ -737,7 +660,7 @@ void local_actor_report(struct local_actor *a, const struct actor_report *r)
 		return;
 	case REPORT_ALARM_DONE:
 		stop_ringing(a);
-		alarm_over(a, r->alarm_due_wall_ms, r->alarm_ok, r->message);
+		local_actor_alarm_over(a, r->alarm_due_wall_ms, r->alarm_ok, r->message);
 		return;
 	}
 	IMPOSSIBLE("report kind");

@@ -1,4 +1,4 @@
-/* What local_driver.c, local_actor.c and local_find.c know of each other. */
+/* What local_driver.c, local_actor.c, local_actor_alarm.c and local_find.c know of each other. */
 #pragma once
 
 #include "local/local_private.h"
@@ -15,6 +15,9 @@ enum local_actor_state {
 	LA_ENDING,    /* its end is being made durable */
 	LA_DESTROYED, /* gone; freed when nothing hangs on it */
 };
+
+/* What every record of an actor's life carries. */
+#define RECORD_LOG(a) LOG_ACTOR_OF((a)->rec.id, (a)->rec.name, (a)->rec.key, (a)->rec.generation)
 
 /* An API call that waits for the actor. */
 struct local_call {
@@ -85,6 +88,15 @@ void local_actor_destroy(struct local_actor *a, local_call_done *done, void *arg
 /* Its type was replaced or removed: restarted, or stopped. */
 void local_actor_roll(struct local_actor *a);
 void local_actor_report(struct local_actor *a, const struct actor_report *r);
+
+/* local_actor_alarm.c */
+
+/* The alarm that was due rang: gone when ok, else again later, six times in all. why: a sentence, or NULL. */
+void local_actor_alarm_over(struct local_actor *a, int64_t due_wall_ms, bool ok, const char *why);
+/* It is time for the next attempt; arg is the actor. */
+void local_actor_alarm_again(void *arg);
+
+/* local_driver.c */
 
 /* Ends an exchange from the tick: posts itself. Message is taken over. */
 void local_refuse_later(struct local_driver *d, struct exchange *x, unsigned status, const char *group,
