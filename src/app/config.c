@@ -7,6 +7,7 @@
 
 #include "app/config_actor.h"
 #include "app/config_engine.h"
+#include "app/config_options.h"
 #include "app/config_value.h"
 #include "base/map.h"
 #include "codec/json_field.h"
@@ -31,14 +32,6 @@ const struct config_row config_rows[CONFIG_COUNT] = {
 #undef CONFIG
 };
 
-/* What the command line says, before it is judged. */
-struct command_line {
-	const char *file, *actor;
-	char *const *command; /* behind "--", or NULL */
-	char **pass_env;
-	size_t n_pass_env;
-};
-
 static const char *env_get(char *const *envp, const char *name)
 {
 	size_t n = strlen(name);
@@ -49,7 +42,7 @@ static const char *env_get(char *const *envp, const char *name)
 	return NULL;
 }
 
-static void set_value(struct config *c, size_t id, char *text, char *source)
+void config_set(struct config *c, size_t id, char *text, char *source)
 {
 	mem_free(c->values[id].text);
 	mem_free(c->values[id].source);
@@ -60,162 +53,6 @@ const char *config_get(const struct config *c, enum config_id id)
 {
 	const char *text = c->values[id].text;
 	return text == NULL ? "" : text;
-}
-
-#define ACTOR_NAME_FORM "a name has 1 to 512 bytes, no control characters, and no white space at its ends"
-
-/* It becomes the value of a header field and of a variable. */
-static bool is_actor_name(const char *name)
-{
-	size_t n = strlen(name);
-	if (n == 0 || n > LIMIT_ACTOR_NAME_BYTES || name[0] == ' ' || name[n - 1] == ' ')
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
-			return false;
-	}
-	return true;
-}
-
-/* ---- command line ---- */
-
-#define USAGE(e, ...) err_set(e, EINVAL, EXIT_CODE_USAGE, __VA_ARGS__)
-#define SEE_HELP "; see rivet-runnerd --help"
-
-static int unknown_option(const char *word, struct err *e)
-{
-	static const char *const own[] = {"config",   "foreground",   "actor",   "pass-env", "detach",
-					  "takeover", "check-config", "version", "help"};
-	const char *names[ARRAY_SIZE(own) + CONFIG_COUNT];
-	size_t n = 0, len = strcspn(word, "=");
-	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
-		names[n++] = own[i];
-	for (size_t i = 0; i < CONFIG_COUNT; i++) {
-		if (config_rows[i].option != NULL)
-			names[n++] = config_rows[i].option;
-	}
-	MEM_AUTO char *bare = mem_strndup(word, len);
-	const char *near = strncmp(bare, "--", 2) == 0 ? config_nearest(bare + 2, names, n) : NULL;
-	if (near != NULL && strcmp(near, bare + 2) == 0)
-		return USAGE(e, "option %s takes no value" SEE_HELP, bare);
-	if (near != NULL)
-		return USAGE(e, "unknown option %s; did you mean --%s?" SEE_HELP, bare, near);
-	return USAGE(e, "unknown option %s" SEE_HELP, bare);
-}
-
-/* True when argv[*at] is this option; *ret_value is its value (NULL with a missing one). */
-static bool option_is(char *const *argv, int argc, int *at, const char *name, char letter, const char **ret_value)
-{
-	const char *word = argv[*at];
-	size_t n = name == NULL ? 0 : strlen(name);
-	*ret_value = NULL;
-	if (name != NULL && strncmp(word, "--", 2) == 0 && strncmp(word + 2, name, n) == 0 && word[2 + n] == '=') {
-		*ret_value = word + 3 + n;
-		return true;
-	}
-	bool is_long = name != NULL && strncmp(word, "--", 2) == 0 && strcmp(word + 2, name) == 0;
-	bool is_short = letter != 0 && word[0] == '-' && word[1] == letter;
-	if (is_short && word[2] != '\0') {
-		*ret_value = word + 2;
-		return true;
-	}
-	if (!is_long && !is_short)
-		return false;
-	if (*at + 1 < argc && strcmp(argv[*at + 1], "--") != 0)
-		*ret_value = argv[++*at];
-	return true;
-}
-
-static bool flag_is(const char *word, const char *name, char letter)
-{
-	return (strncmp(word, "--", 2) == 0 && strcmp(word + 2, name) == 0) ||
-	       (letter != 0 && word[0] == '-' && word[1] == letter && word[2] == '\0');
-}
-
-static bool read_flag(struct config *c, const char *word)
-{
-	if (flag_is(word, "foreground", 'f'))
-		c->foreground = true;
-	else if (flag_is(word, "detach", 0))
-		c->detach = true;
-	else if (flag_is(word, "takeover", 0))
-		c->takeover = true;
-	else if (flag_is(word, "check-config", 0))
-		c->mode = CONFIG_CHECK;
-	else if (flag_is(word, "version", 'V'))
-		c->mode = CONFIG_VERSION;
-	else if (flag_is(word, "help", 'h'))
-		c->mode = CONFIG_HELP;
-	else
-		return false;
-	return true;
-}
-
-static int read_row_option(struct config *c, int argc, char *const *argv, int *at, struct err *e)
-{
-	const char *word = argv[*at], *value;
-	for (size_t i = 0; i < CONFIG_COUNT; i++) {
-		const struct config_row *row = &config_rows[i];
-		if (row->option == NULL || !option_is(argv, argc, at, row->option, row->letter, &value))
-			continue;
-		if (value == NULL)
-			return USAGE(e, "option --%s needs a value: --%s %s", row->option, row->option, row->argument);
-		char *text = row->type == CONFIG_TYPE_LIST && c->values[i].text != NULL
-				 ? mem_printf("%s,%s", c->values[i].text, value)
-				 : mem_strdup(value);
-		set_value(c, i, text, mem_printf("option --%s", row->option));
-		return 0;
-	}
-	if (word[0] == '-' && word[1] != '\0')
-		return unknown_option(word, e);
-	return USAGE(e, "unexpected word \"%s\"; a worker's command goes behind --" SEE_HELP, word);
-}
-
-static int read_command_line(struct config *c, struct command_line *cl, int argc, char *const *argv, struct err *e)
-{
-	cl->pass_env = mem_zalloc(((size_t)argc + 1) * sizeof(*cl->pass_env));
-	for (int at = 1; at < argc; at++) {
-		const char *value;
-		if (strcmp(argv[at], "--") == 0) {
-			cl->command = argv + at + 1;
-			break;
-		}
-		if (read_flag(c, argv[at]))
-			continue;
-		const char *word = argv[at];
-		bool is_config = option_is(argv, argc, &at, "config", 'c', &value);
-		bool is_actor = !is_config && option_is(argv, argc, &at, "actor", 'a', &value);
-		bool is_pass = !is_config && !is_actor && option_is(argv, argc, &at, "pass-env", 0, &value);
-		if ((is_config || is_actor || is_pass) && value == NULL)
-			return USAGE(e, "option %s needs a value" SEE_HELP, word);
-		if (is_pass && !config_is_env_name(value))
-			return USAGE(e, "--pass-env: \"%s\" is no name for a variable", value);
-		if (is_config) {
-			cl->file = value;
-		} else if (is_actor) {
-			if (cl->actor != NULL)
-				return USAGE(
-				    e, "--actor is given twice; more than one actor type goes into a file (--config)");
-			cl->actor = value;
-		} else if (is_pass) {
-			cl->pass_env[cl->n_pass_env++] = mem_strdup(value);
-		} else {
-			int rc = read_row_option(c, argc, argv, &at, e);
-			if (rc < 0)
-				return rc;
-		}
-	}
-	if (c->mode == CONFIG_HELP || c->mode == CONFIG_VERSION)
-		return 0;
-	if (cl->command != NULL && cl->command[0] == NULL)
-		return USAGE(e, "no command behind --" SEE_HELP);
-	if (cl->command != NULL && cl->actor == NULL)
-		return USAGE(e, "a command without a name: add --actor NAME before --");
-	if (cl->actor != NULL && cl->command == NULL)
-		return USAGE(e, "--actor %s needs its command: --actor %s -- COMMAND", cl->actor, cl->actor);
-	if (cl->actor != NULL && !is_actor_name(cl->actor))
-		return USAGE(e, "--actor: " ACTOR_NAME_FORM);
-	return 0;
 }
 
 /* ---- file ---- */
@@ -332,7 +169,7 @@ static int read_file_value(struct config *c, const struct config_lines *lines, c
 		MEM_AUTO char *what = mem_printf("%s:%u: %s", c->file, line, path), *text = NULL;
 		int rc = value_text(&config_rows[i], what, value, &text, e);
 		if (rc == 0 && c->values[i].text == NULL) /* else a stronger source has spoken */
-			set_value(c, i, TAKE(text), mem_printf("%s:%u", c->file, line));
+			config_set(c, i, TAKE(text), mem_printf("%s:%u", c->file, line));
 		return rc;
 	}
 	return unknown_key(c->file, line, path, e);
@@ -386,7 +223,7 @@ static void add_type(struct config *c, struct actor_type *t)
 	c->types[n + 1] = NULL;
 }
 
-static int read_types(struct config *c, const struct command_line *cl, const json_t *root,
+static int read_types(struct config *c, const struct config_options *cl, const json_t *root,
 		      const struct config_lines *lines, char *const *envp, struct err *e)
 {
 	const json_t *actors = json_object_get(root, "actors");
@@ -402,9 +239,9 @@ static int read_types(struct config *c, const struct command_line *cl, const jso
 	json_object_foreach((json_t *)(uintptr_t)actors, name, settings)
 	{
 		MEM_AUTO char *path = mem_printf("actors.%s", name);
-		if (!json_is_object(settings) || !is_actor_name(name))
+		if (!json_is_object(settings) || !config_is_actor_name(name))
 			return err_set(e, EINVAL, EXIT_CODE_CONFIG,
-				       json_is_object(settings) ? "%s:%u: %s: " ACTOR_NAME_FORM
+				       json_is_object(settings) ? "%s:%u: %s: " CONFIG_ACTOR_NAME_FORM
 								: "%s:%u: %s: must be an object of settings",
 				       c->file, config_lines_get(lines, path), path);
 		bool here = cl->actor != NULL && strcmp(cl->actor, name) == 0;
@@ -434,7 +271,7 @@ static void read_environment(struct config *c, char *const *envp)
 			text = env_get(envp, name);
 		}
 		if (text != NULL && c->values[i].text == NULL)
-			set_value(c, i, mem_strdup(text), mem_printf("environment %s", name));
+			config_set(c, i, mem_strdup(text), mem_printf("environment %s", name));
 	}
 }
 
@@ -442,27 +279,27 @@ static void read_defaults(struct config *c, char *const *envp)
 {
 	for (size_t i = 0; i < CONFIG_COUNT; i++) {
 		if (c->values[i].text == NULL && config_rows[i].preset != NULL)
-			set_value(c, i, mem_strdup(config_rows[i].preset), mem_strdup("default"));
+			config_set(c, i, mem_strdup(config_rows[i].preset), mem_strdup("default"));
 	}
 	const char *state = env_get(envp, "STATE_DIRECTORY"), *run = env_get(envp, "RUNTIME_DIRECTORY"),
 		   *xdg = env_get(envp, "XDG_RUNTIME_DIR");
 	if (c->values[CONFIG_DATA_DIR].text == NULL && c->foreground)
-		set_value(c, CONFIG_DATA_DIR, mem_strdup(".rivet-runnerd"), mem_strdup("default with --foreground"));
+		config_set(c, CONFIG_DATA_DIR, mem_strdup(".rivet-runnerd"), mem_strdup("default with --foreground"));
 	else if (c->values[CONFIG_DATA_DIR].text == NULL)
-		set_value(c, CONFIG_DATA_DIR,
-			  state != NULL ? mem_strndup(state, strcspn(state, ":"))
-					: mem_strdup("/var/lib/rivet-runnerd"),
-			  mem_strdup(state != NULL ? "environment STATE_DIRECTORY" : "default"));
+		config_set(c, CONFIG_DATA_DIR,
+			   state != NULL ? mem_strndup(state, strcspn(state, ":"))
+					 : mem_strdup("/var/lib/rivet-runnerd"),
+			   mem_strdup(state != NULL ? "environment STATE_DIRECTORY" : "default"));
 	if (c->values[CONFIG_RUNTIME_DIR].text != NULL || c->foreground)
 		return;
 	if (run != NULL)
-		set_value(c, CONFIG_RUNTIME_DIR, mem_strndup(run, strcspn(run, ":")),
-			  mem_strdup("environment RUNTIME_DIRECTORY"));
+		config_set(c, CONFIG_RUNTIME_DIR, mem_strndup(run, strcspn(run, ":")),
+			   mem_strdup("environment RUNTIME_DIRECTORY"));
 	else if (geteuid() == 0)
-		set_value(c, CONFIG_RUNTIME_DIR, mem_strdup("/run/rivet-runnerd"), mem_strdup("default"));
+		config_set(c, CONFIG_RUNTIME_DIR, mem_strdup("/run/rivet-runnerd"), mem_strdup("default"));
 	else if (xdg != NULL)
-		set_value(c, CONFIG_RUNTIME_DIR, mem_printf("%s/rivet-runnerd", xdg),
-			  mem_strdup("environment XDG_RUNTIME_DIR"));
+		config_set(c, CONFIG_RUNTIME_DIR, mem_printf("%s/rivet-runnerd", xdg),
+			   mem_strdup("environment XDG_RUNTIME_DIR"));
 }
 
 /* /tmp/rivet-runnerd-UID/HASH: short enough for socket paths, one for each data directory. */
@@ -472,7 +309,7 @@ static void default_runtime_dir(struct config *c)
 	if (c->values[CONFIG_RUNTIME_DIR].text != NULL)
 		return;
 	uint64_t hash = map_siphash(key, slice_str(config_get(c, CONFIG_DATA_DIR)));
-	set_value(
+	config_set(
 	    c, CONFIG_RUNTIME_DIR,
 	    mem_printf("/tmp/rivet-runnerd-%u/%08llx", (unsigned)geteuid(), (unsigned long long)(hash & 0xffffffffu)),
 	    mem_strdup("default"));
@@ -503,7 +340,7 @@ static int type_value(struct config *c, enum config_id id, struct err *e)
 	case CONFIG_TYPE_PATH:
 		if (c->values[id].text == NULL)
 			return 0; /* worked out later */
-		set_value(c, id, config_absolute(text), mem_strdup(c->values[id].source));
+		config_set(c, id, config_absolute(text), mem_strdup(c->values[id].source));
 		return 0;
 	case CONFIG_TYPE_ADDRESS:
 		return *text == '\0' ? 0 : config_address(what, text, e);
@@ -634,13 +471,13 @@ static int finish(struct config *c, char *const *envp, struct err *e)
 	if (c->starts_max == 0) {
 		long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 		c->starts_max = cpus > 0 ? (uint32_t)cpus * 2 : 2;
-		set_value(c, CONFIG_STARTS_MAX, mem_printf("%u", (unsigned)c->starts_max),
-			  mem_strdup(c->values[CONFIG_STARTS_MAX].source));
+		config_set(c, CONFIG_STARTS_MAX, mem_printf("%u", (unsigned)c->starts_max),
+			   mem_strdup(c->values[CONFIG_STARTS_MAX].source));
 	}
 	return check_whole(c, e);
 }
 
-static int load_rest(struct config *c, struct command_line *cl, char *const *envp, struct err *e)
+static int load_rest(struct config *c, struct config_options *cl, char *const *envp, struct err *e)
 {
 	const char *file = cl->file != NULL ? cl->file : env_get(envp, "RIVET_RUNNERD_CONFIG");
 	if (file == NULL && access(DEFAULT_FILE, F_OK) == 0)
@@ -681,8 +518,8 @@ int config_load(struct config *c, int argc, char *const *argv, char *const *envp
 	*c = (struct config){.mode = CONFIG_RUN};
 	c->types = mem_zalloc(sizeof(struct actor_type *));
 	c->directory = config_absolute(".");
-	struct command_line cl = {0};
-	int rc = read_command_line(c, &cl, argc, argv, e);
+	struct config_options cl = {0};
+	int rc = config_options_read(c, &cl, argc, argv, e);
 	if (rc == 0 && c->mode != CONFIG_HELP && c->mode != CONFIG_VERSION)
 		rc = load_rest(c, &cl, envp, e);
 	config_strings_free(cl.pass_env);

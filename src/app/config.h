@@ -92,6 +92,8 @@ void config_free(struct config *c);
 
 /* The text of a value; never NULL. */
 const char *config_get(const struct config *c, enum config_id id);
+/* For those who read it: puts text and source, both taken over, in place of what was there. */
+void config_set(struct config *c, size_t id, char *text, char *source);
 
 /* --help, --check-config and the table of docs/CONFIGURATION.md. */
 void config_print_help(struct buf *out);

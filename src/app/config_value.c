@@ -1,6 +1,8 @@
 /* Words to numbers, each refusal naming what it refused and what would do. */
 #include "app/config_value.h"
 
+#include "base/limits.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -189,6 +191,18 @@ bool config_address_is_loopback(const char *text)
 	if (inet_pton(AF_INET, host, &v4) == 1)
 		return (ntohl(v4.s_addr) >> 24) == 127;
 	return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+}
+
+bool config_is_actor_name(const char *name)
+{
+	size_t n = strlen(name);
+	if (n == 0 || n > LIMIT_ACTOR_NAME_BYTES || name[0] == ' ' || name[n - 1] == ' ')
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
+			return false;
+	}
+	return true;
 }
 
 bool config_is_env_name(const char *name)

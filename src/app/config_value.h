@@ -25,6 +25,10 @@ int config_address(const char *what, const char *text, struct err *e);
 /* True when the address part is a loopback one. */
 bool config_address_is_loopback(const char *text);
 
+#define CONFIG_ACTOR_NAME_FORM "a name has 1 to 512 bytes, no control characters, and no white space at its ends"
+/* Of that form: it becomes the value of a header field and of a variable. */
+bool config_is_actor_name(const char *name);
+
 /* Letters, digits and _, no digit first. */
 bool config_is_env_name(const char *name);
 /* The path from the root on, owned; an empty one stays empty. */
