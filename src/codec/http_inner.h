@@ -47,19 +47,25 @@ static inline bool http_is_token(uint8_t c)
 	return c < 128 && (chars[c / 64] >> (c % 64) & 1) != 0;
 }
 
+/* Whether eight bytes are neither below space nor DEL. */
+static inline bool http_is_plain_word(const uint8_t *s)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t w;
+	memcpy(&w, s, 8);
+	uint64_t del = w ^ (ones * 0x7f);
+	return ((((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & (ones * 0x80)) == 0;
+}
+
 /* How many bytes at the front are neither below space nor DEL. Eight at a time: every byte of every head passes here.
  */
 static inline size_t http_plain_run(const uint8_t *s, size_t n)
 {
-	const uint64_t ones = 0x0101010101010101u;
 	size_t i = 0;
-	for (; i + 8 <= n; i += 8) {
-		uint64_t w;
-		memcpy(&w, s + i, 8);
-		uint64_t del = w ^ (ones * 0x7f);
-		if ((((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & (ones * 0x80))
-			break;
-	}
+	while (i + 8 <= n && http_is_plain_word(s + i))
+		i += 8;
+	if (n >= 8 && i + 8 > n && http_is_plain_word(s + n - 8))
+		return n; /* the last eight, some of them again */
 	while (i < n && s[i] >= 0x20 && s[i] != 0x7f)
 		i++;
 	return i;

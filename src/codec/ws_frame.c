@@ -409,18 +409,23 @@ int ws_reader_feed(struct ws_reader *r, struct slice in)
 	return r->t.broken;
 }
 
+static bool is_ascii_word(const uint8_t *p)
+{
+	uint64_t word;
+	memcpy(&word, p, 8);
+	return (word & 0x8080808080808080u) == 0;
+}
+
 bool ws_utf8_valid(struct slice s)
 {
 	for (size_t i = 0; i < s.n;) {
-		uint64_t wide;
-		if (s.n - i >= 8) {
-			/* Most text is ASCII. */
-			memcpy(&wide, s.p + i, 8);
-			if ((wide & 0x8080808080808080) == 0) {
-				i += 8;
-				continue;
-			}
+		/* Most text is ASCII. */
+		if (s.n - i >= 8 && is_ascii_word(s.p + i)) {
+			i += 8;
+			continue;
 		}
+		if (s.n >= 8 && s.n - i < 8 && is_ascii_word(s.p + s.n - 8))
+			return true; /* the last eight, some of them again */
 		size_t n = utf8_length(s.p + i, s.n - i);
 		if (n == 0)
 			return false;

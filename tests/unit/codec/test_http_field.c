@@ -107,7 +107,7 @@ static void test_neighbours(void **state)
 		assert_int_equal(http_field_lookup(slice_str(others[i])), HTTP_F_OTHER);
 }
 
-/* The fast run against the plain rule, at every offset of every byte. */
+/* The fast run against the plain rule, at every offset of every byte, and at every length. */
 static void test_plain_run(void **state)
 {
 	(void)state;
@@ -121,8 +121,13 @@ static void test_plain_run(void **state)
 			memset(text, ' ', sizeof(text));
 			text[at] = (uint8_t)c;
 			assert_int_equal(http_plain_run(text, sizeof(text)), plain ? sizeof(text) : at);
+			for (size_t n = at + 1; c == 0x7f && n <= sizeof(text); n++)
+				assert_int_equal(http_plain_run(text, n), at);
 		}
 	}
+	memset(text, 'a', sizeof(text));
+	for (size_t n = 0; n <= sizeof(text); n++)
+		assert_int_equal(http_plain_run(text, n), n);
 }
 
 int main(void)

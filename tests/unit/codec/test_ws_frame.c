@@ -459,6 +459,20 @@ static void test_utf8(void **state)
 		assert_true(ws_utf8_valid(slice_str(good[i])));
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_false(ws_utf8_valid(slice_str(bad[i])));
+	/* At every place of texts of every length. */
+	for (size_t n = 2; n < 30; n++) {
+		for (size_t at = 0; at + 1 < n; at++) {
+			uint8_t text[30];
+			memset(text, 'a', sizeof(text));
+			assert_true(ws_utf8_valid(slice_of(text, n)));
+			text[at] = 0xc3;
+			assert_false(ws_utf8_valid(slice_of(text, n)));
+			text[at + 1] = 0xa9;
+			assert_true(ws_utf8_valid(slice_of(text, n)));
+			text[at] = 'a';
+			assert_false(ws_utf8_valid(slice_of(text, n)));
+		}
+	}
 }
 
 int main(void)
