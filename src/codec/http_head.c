@@ -505,8 +505,9 @@ static bool is_sound(const struct http_field *f)
 		if (!http_is_token(f->name.p[i]))
 			return false;
 	}
-	for (size_t i = 0; (i += http_plain_run(value.p + i, value.n - i)) < value.n; i++) {
-		if (value.p[i] != '\t')
+	for (size_t i = 0; i < value.n; i++) {
+		i += http_plain_run(value.p + i, value.n - i);
+		if (i < value.n && value.p[i] != '\t')
 			return false;
 	}
 	return true;
