@@ -97,6 +97,9 @@ def node(tmp_path_factory):
     build = os.path.dirname(os.environ["RIVET_RUNNERD"])
     made = subprocess.run(["make", "-s", "-C", ROOT, "deb", f"BUILD={build}"], capture_output=True, text=True, check=True)
     package = os.path.join(ROOT, made.stdout.split()[-1])
+    needs = subprocess.run(["dpkg-deb", "-f", package, "Depends"], capture_output=True, text=True, check=True).stdout
+    if re.search(r"\blib[a-z]*san\d", needs):
+        pytest.skip("a sanitizer's package depends on libraries that the Debian to boot has not")
     machine = Machine(tmp_path_factory.mktemp("machine"))
     try:
         node = Node(machine, package)
